@@ -1,0 +1,54 @@
+import { Uri } from 'vscode';
+import type { ExtensionContext, LogOutputChannel } from 'vscode';
+import type { HostConnection, HostDependencies } from '../hosts/host.ts';
+import type { Settings } from './settings.ts';
+
+/** The version in the manifest. */
+function versionOf(context: ExtensionContext): string {
+  const manifest: unknown = context.extension.packageJSON;
+  return typeof manifest === 'object' &&
+    manifest !== null &&
+    'version' in manifest &&
+    typeof manifest.version === 'string'
+    ? manifest.version
+    : '0.0.0';
+}
+
+/** Makes connections from the editor's own log, prompts and secret storage, all loaded with the first one. */
+export function createConnections(
+  context: ExtensionContext,
+  log: LogOutputChannel,
+  settings: Settings,
+): (id: string) => Promise<HostConnection> {
+  let dependencies: Promise<HostDependencies> | undefined;
+  return async (id) => {
+    dependencies ??= loadDependencies(context, log, settings);
+    const [{ createHostConnection }, given] = await Promise.all([
+      import('../hosts/connection.ts'),
+      dependencies,
+    ]);
+    return createHostConnection(id, given);
+  };
+}
+
+async function loadDependencies(
+  context: ExtensionContext,
+  log: LogOutputChannel,
+  settings: Settings,
+): Promise<HostDependencies> {
+  const [{ createEditorPrompts, createConsents }, { helperProgramReader }] = await Promise.all([
+    import('../hosts/editorPrompts.ts'),
+    import('../hosts/helperProgram.ts'),
+  ]);
+  const version = versionOf(context);
+  return {
+    log,
+    prompts: createEditorPrompts(),
+    secrets: context.secrets,
+    consents: createConsents(context.globalState),
+    readHelper: helperProgramReader(Uri.joinPath(context.extensionUri, 'dist', 'helper.cjs').fsPath, version),
+    clientVersion: version,
+    preferredClient: () => settings.sshClient,
+    configFile: () => settings.sshConfigFile,
+  };
+}

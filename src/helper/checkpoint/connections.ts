@@ -1,0 +1,52 @@
+import type { Run } from '../host/run.ts';
+import { localAddresses, readConnections } from './sockets.ts';
+import type { Connection } from './sockets.ts';
+
+/** Table that the action script makes at CRIU's post-restore step. */
+const TABLE = ['inet', 'forkpoint_restore'];
+
+/**
+ * Closes every TCP socket, in any connected state, whose peer is outside the network namespace of `pid`, so that its
+ * program notices at once; then lets traffic out again (H22). Loopback and connections to its own addresses live on.
+ * `ss` compares mapped addresses (::ffff:127.0.0.1) with v4 prefixes, see inet2_addr_match() of iproute2's ss.c.
+ */
+export async function closeOutsideConnections(run: Run, pid: number): Promise<void> {
+  const inside = [`--net=/proc/${String(pid)}/ns/net`, '--'];
+  const own = await localAddresses(pid);
+  const filter = [
+    '127.0.0.0/8',
+    '[::1]',
+    ...own.map((address) => (address.includes(':') ? `[${address}]` : address)),
+  ];
+  await run('nsenter', [
+    ...inside,
+    'ss',
+    '-K',
+    'state',
+    'connected',
+    filter.map((address) => `not dst ${address}`).join(' and '),
+  ]);
+  await closeAbandonedConnections(run, pid, inside);
+  // Absent where CRIU ran no script; deleting what is not there is then the answer wanted.
+  await run('nsenter', [...inside, 'nft', 'delete', 'table', ...TABLE], { accept: [0, 1] });
+}
+
+/**
+ * Closes connections within the namespace whose other end is not there: it belonged to a process that is in no snapshot,
+ * one started from outside or the relay of a forwarded port.
+ */
+async function closeAbandonedConnections(run: Run, pid: number, inside: readonly string[]): Promise<void> {
+  const filter = abandonedConnections(await readConnections(pid)).map(
+    ({ local, peer }) => `( src ${local} and dst ${peer} )`,
+  );
+  if (filter.length > 0)
+    await run('nsenter', [...inside, 'ss', '-K', 'state', 'connected', filter.join(' or ')]);
+}
+
+/** The connections of which the other end is not among them. */
+export function abandonedConnections(connections: readonly Connection[]): Connection[] {
+  // A v6 socket may be connected to a v4 one.
+  const plain = (end: string): string => end.replace(/^\[::ffff:([\d.]+)\]/, '$1');
+  const known = new Set(connections.map(({ local, peer }) => `${plain(local)} ${plain(peer)}`));
+  return connections.filter(({ local, peer }) => !known.has(`${plain(peer)} ${plain(local)}`));
+}

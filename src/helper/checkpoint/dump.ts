@@ -1,0 +1,117 @@
+import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import * as path from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { ForkpointError } from '../../protocol/errors.ts';
+import { RUNTIME_ROOT } from '../engines/runtimeRoot.ts';
+import { lastLines } from '../host/run.ts';
+import type { Run } from '../host/run.ts';
+import { writeOptionFile } from './optionFile.ts';
+
+/** A subvolume to be snapshotted read-only while the processes stand still. */
+export interface PlannedSnapshot {
+  readonly source: string;
+  readonly target: string;
+}
+
+/** Empties the work directory of a workspace and puts the action script into it, as a copy: the script finds its files beside itself. */
+export async function prepareWork(work: string, action: string): Promise<string> {
+  await rm(work, { recursive: true, force: true });
+  await mkdir(work, { recursive: true, mode: 0o700 });
+  const copy = path.join(work, 'action.sh');
+  await copyFile(action, copy);
+  return copy;
+}
+
+/** Tells the action script which subvolumes to snapshot: pairs of paths, each ended by NUL. */
+export async function writePlan(work: string, plan: readonly PlannedSnapshot[]): Promise<void> {
+  const file = path.join(work, 'plan');
+  await writeFile(`${file}.tmp`, plan.map(({ source, target }) => `${source}\0${target}\0`).join(''), {
+    mode: 0o600,
+  });
+  await rename(`${file}.tmp`, file);
+}
+
+/**
+ * Writes the memory of a container, frozen beforehand, into `images`, and has the planned subvolumes snapshotted at
+ * CRIU's post-dump step. The processes are left as they are: frozen.
+ * Rejected with `checkpoint.impossible` (detail: the errors in CRIU's log).
+ */
+export async function dump(
+  run: Run,
+  options: {
+    workspace: string;
+    runtime: 'runc' | 'crun';
+    containerId: string;
+    images: string;
+    work: string;
+    optionFile: string;
+    /** From {@link prepareWork}. */
+    action: string;
+    deadlineMs: number;
+  },
+): Promise<void> {
+  await writeOptionFile(options.optionFile, { kind: 'dump', action: options.action });
+  try {
+    await run(
+      options.runtime,
+      [
+        '--root',
+        RUNTIME_ROOT[options.runtime],
+        'checkpoint',
+        '--leave-running',
+        '--tcp-established',
+        '--ext-unix-sk',
+        '--file-locks',
+        '--image-path',
+        options.images,
+        '--work-path',
+        options.work,
+        options.containerId,
+      ],
+      {
+        // The watchdog comes first, and ends CRIU with care.
+        timeoutMs: options.deadlineMs + 10_000,
+        // Synchronously: the watchdog must find it even if this process is killed right now.
+        onStart: (pid) => writeFileSync(path.join(options.work, 'group'), String(pid)),
+      },
+    );
+  } catch (error) {
+    const failure = ForkpointError.from(error);
+    const errors = await errorsOfLog(path.join(options.work, 'dump.log'));
+    throw new ForkpointError(
+      'checkpoint.impossible',
+      { workspace: options.workspace, reason: explainDumpErrors(errors) },
+      { detail: errors.length > 0 ? errors.join('\n') : failure.detail, cause: error },
+    );
+  }
+}
+
+/** The last error lines of a CRIU log; one of them appears in every log of a process without CAP_SYS_RESOURCE and means nothing. */
+export async function errorsOfLog(file: string): Promise<string[]> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  const errors = text
+    .split('\n')
+    .filter((line) => line.includes('Error (') && !line.includes("Can't setup RLIMIT_NOFILE"));
+  return lastLines(errors.join('\n')).split('\n').filter(Boolean);
+}
+
+/** Says in plain words what CRIU's errors mean, where that is known. */
+export function explainDumpErrors(errors: readonly string[]): string {
+  const all = errors.join('\n');
+  const known: readonly (readonly [RegExp, string])[] = [
+    [/io_uring/, "a process uses io_uring, which can't be checkpointed"],
+    [
+      /TracerPid|is being traced|Unseizable|already ptraced|SEIZE.*not permitted/i,
+      'a debugger or tracer is attached to a process',
+    ],
+    [
+      /Unsupported (socket )?family|Unknown sock|BUG! Unknown socket/i,
+      "a process has a socket of a kind that can't be checkpointed",
+    ],
+    [/No space left/, 'the pool is full'],
+    [/vsyscall|vdso/i, 'this CRIU does not know this kernel'],
+  ];
+  for (const [pattern, text] of known) if (pattern.test(all)) return text;
+  const last = errors.at(-1)?.replace(/^\([\d.]+\)\s*(?:\d+:\s*)?Error \([^)]*\):\s*/, '');
+  return last === undefined ? 'the container runtime gave no reason' : `CRIU says "${last}"`;
+}

@@ -1,0 +1,37 @@
+import { rename, writeFile } from 'node:fs/promises';
+
+/** Unlinked open files up to this size are kept in the images, in bytes; CRIU's own limit is 1 MiB (H11). */
+const GHOST_LIMIT = 1024 * 1024 * 1024;
+
+/** What CRIU is told for a dump and for a restore alike (criu(8)). */
+const COMMON = [
+  'tcp-established',
+  'file-locks',
+  'ext-unix-sk',
+  'link-remap',
+  'skip-in-flight',
+  `ghost-limit ${String(GHOST_LIMIT)}`,
+];
+
+/**
+ * How long CRIU may take to seize the processes of a dump, in seconds. They are frozen already, so it takes
+ * milliseconds, unless somebody has thawed them; its own limit is 10 s.
+ */
+const SEIZE_SECONDS = 5;
+
+/** What the next call of CRIU does. `action`: the script it runs at its steps. */
+export type OptionTemplate =
+  { kind: 'dump'; action: string } | { kind: 'restore'; action: string; isLazy: boolean };
+
+/**
+ * Writes the option file that the container's annotation names, as a whole, from one of two templates. It is written
+ * right before every call of CRIU: a `lazy-pages` left from a restore would make a dump hang, frozen (H3).
+ * The network lock is nftables': faster than iptables', and unlike none at all it holds back loopback too (H23).
+ */
+export async function writeOptionFile(file: string, template: OptionTemplate): Promise<void> {
+  const lines = [...COMMON, 'network-lock nftables', `action-script "${template.action}"`];
+  if (template.kind === 'dump') lines.push(`timeout ${String(SEIZE_SECONDS)}`);
+  if (template.kind === 'restore' && template.isLazy) lines.push('lazy-pages');
+  await writeFile(`${file}.tmp`, `${lines.join('\n')}\n`, { mode: 0o600 });
+  await rename(`${file}.tmp`, file);
+}

@@ -1,0 +1,447 @@
+import { createServer } from 'node:net';
+import { readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
+import * as path from 'node:path';
+import * as z from 'zod';
+import { ForkpointError } from '../../protocol/errors.ts';
+import type { PublishedPort } from '../../protocol/workspace.ts';
+import type { WorkspaceRecord } from '../catalogue/records.ts';
+import { poll } from '../host/poll.ts';
+import { isRunning } from '../host/processes.ts';
+import type { Finished, Run, RunOptions } from '../host/run.ts';
+import { Cgroup } from './cgroup.ts';
+import { execArguments, type ExecOptions } from './exec.ts';
+import { RUNTIME_ROOT } from './runtimeRoot.ts';
+import { exists } from '../subvolumes/btrfs.ts';
+import type { ContainerFacts, ContainerPaths, Engine, ImageSource, NamedContainer } from './engine.ts';
+
+/** Network of the workspaces. Addresses are given by us, outside the range of automatic leases (H20). */
+const NETWORK = 'forkpoint';
+const SUBNET_PREFIX = '10.209';
+const AUTOMATIC_RANGE = `${SUBNET_PREFIX}.255.0/24`;
+/** First address of the workspaces: lower ones stay free for the bridge and the like. */
+const FIRST_HOST_NUMBER = 16;
+const LAST_HOST_NUMBER = 254 * 256;
+
+/** Where the init lies in each workspace, see `service/workspaceFiles.ts`. */
+export const INIT = '/.forkpoint/init';
+
+/** The engine says on each call that cgroup v1 is deprecated; that is not the user's business here. */
+const ENVIRONMENT = { PODMAN_IGNORE_CGROUPSV1_WARNING: '1' };
+
+/** How long a container may take to be restored: 4 GiB eagerly take seconds, cold disks a minute. */
+const RESTORE_TIMEOUT_MS = 600_000;
+
+const InspectSchema = z.tuple([
+  z.object({
+    Id: z.string(),
+    State: z.object({
+      Status: z.string(),
+      Pid: z.int(),
+      ConmonPid: z.int().optional(),
+      StartedAt: z.string().optional(),
+      RestoredAt: z.string().optional(),
+    }),
+    AppArmorProfile: z.string().default(''),
+    StaticDir: z.string(),
+    PidFile: z.string(),
+    ConmonPidFile: z.string(),
+  }),
+]);
+
+const ListSchema = z.array(
+  z.object({ Id: z.string(), Names: z.array(z.string()), State: z.string(), Pid: z.int().optional() }),
+);
+
+const ImageConfigSchema = z.tuple([
+  z.object({
+    Config: z.object({
+      Env: z.array(z.string()).nullish(),
+      Cmd: z.array(z.string()).nullish(),
+      Entrypoint: z.array(z.string()).nullish(),
+      User: z.string().nullish(),
+      WorkingDir: z.string().nullish(),
+    }),
+  }),
+]);
+
+const NO_CONTAINER: ContainerFacts = {
+  id: '',
+  state: 'missing',
+  pid: 0,
+  monitorPid: 0,
+  startedAtMs: 0,
+  appArmorProfile: '',
+  checkpointDirectory: '',
+  pidFile: '',
+  monitorPidFile: '',
+};
+
+/** Podman, through its command line, run as root: rootless Podman can't checkpoint. */
+export class Podman implements Engine {
+  /** What was last said of containers, by name: where their files are does not change. */
+  private readonly seen = new Map<string, ContainerFacts>();
+  /** When the pid file of those that were stopped had been written, by its path. */
+  private readonly restingSince = new Map<string, number>();
+
+  constructor(private readonly run: Run) {}
+
+  async chooseRuntime(): Promise<'runc' | 'crun'> {
+    for (const runtime of ['runc', 'crun'] as const) {
+      const isThere = await this.run(runtime, ['--version']).then(
+        () => true,
+        () => false,
+      );
+      if (isThere) return runtime;
+    }
+    throw new ForkpointError('host.toolMissing', { tool: 'runc', install: 'apt-get install runc' });
+  }
+
+  async create(record: WorkspaceRecord, paths: ContainerPaths): Promise<string> {
+    await this.ensureNetwork();
+    const { spec } = record;
+    const environment = podmanEnvironment(spec.env);
+    const command = spec.command.length > 0 ? ['--', ...spec.command] : ['-P'];
+    const { stdout } = await this.podman(
+      [
+        '--runtime',
+        record.engine.runtime,
+        'create',
+        // One of that name is one that Podman has lost, see facts().
+        '--replace',
+        '--name',
+        record.engine.container,
+        '--hostname',
+        spec.hostname,
+        '--label',
+        `forkpoint.workspace=${record.id}`,
+        '--network',
+        NETWORK,
+        '--ip',
+        spec.address,
+        '--mac-address',
+        spec.mac,
+        // A /dev/shm of its own, which CRIU dumps; Podman's would be a mount from outside (H7).
+        '--ipc=none',
+        '--tmpfs',
+        `/dev/shm:rw,nosuid,nodev,mode=1777,size=${String(spec.shmBytes)}`,
+        // These files live in the rootfs, so that snapshots hold a user's edits (H27).
+        '--no-hosts',
+        '--no-hostname',
+        '--dns=none',
+        // Nothing but us starts, restarts or judges it (H15).
+        '--restart=no',
+        '--no-healthcheck',
+        '--security-opt',
+        `seccomp=${paths.seccompProfile}`,
+        '--annotation',
+        `org.criu.config=${paths.optionFile}`,
+        ...paths.volumes.flatMap((volume) => ['--volume', `${volume.hostPath}:${volume.path}`]),
+        ...spec.published.flatMap((port) => ['--publish', publishArgument(port)]),
+        ...environment.args.flatMap((argument) => ['--env', argument]),
+        ...(spec.user === '' ? [] : ['--user', spec.user]),
+        ...(spec.workingDirectory === '' ? [] : ['--workdir', spec.workingDirectory]),
+        '--entrypoint',
+        JSON.stringify([INIT]),
+        '--rootfs',
+        paths.rootfs,
+        ...command,
+      ],
+      { hide: [...spec.command, ...environment.args], env: environment.inherited },
+    );
+    return stdout.trim();
+  }
+
+  async start(record: WorkspaceRecord): Promise<void> {
+    await this.podman(['start', record.engine.container]);
+  }
+
+  async stop(record: WorkspaceRecord, timeoutSeconds: number): Promise<void> {
+    const before = await this.facts(record);
+    await this.podman(['stop', '--time', String(Math.round(timeoutSeconds)), record.engine.container], {
+      timeoutMs: (timeoutSeconds + 60) * 1000,
+    });
+    await this.settled(record, before);
+  }
+
+  async remove(record: NamedContainer): Promise<void> {
+    // `rm` would follow no link, but a stale one must not outlive the images it leads to.
+    const facts = await this.facts(record);
+    if (facts.state !== 'missing') await rm(facts.checkpointDirectory, { force: true, recursive: true });
+    await this.podman(['rm', '--force', '--time', '0', '--ignore', record.engine.container], {
+      timeoutMs: 120_000,
+    });
+  }
+
+  async facts(record: NamedContainer): Promise<ContainerFacts> {
+    const { stdout, exitCode, stderr } = await this.podman(
+      ['container', 'inspect', record.engine.container],
+      { accept: [0, 125] },
+    );
+    if (exitCode !== 0) {
+      if (!/no such container/i.test(stderr)) {
+        throw new ForkpointError(
+          'command.failed',
+          { command: 'podman container inspect', status: 'exit 125' },
+          { detail: stderr },
+        );
+      }
+      return NO_CONTAINER;
+    }
+    const [container] = InspectSchema.parse(JSON.parse(stdout));
+    const monitorPid = container.State.ConmonPid ?? 0;
+    const believesRunning = isRunningState(container.State.Status);
+    const isAlive = believesRunning && isRunning(container.State.Pid);
+    // Its monitor was killed with it, so Podman never heard of its end: it neither starts nor restores it any more.
+    const isLost = believesRunning && !isAlive && !isRunning(monitorPid);
+    if (isLost) return NO_CONTAINER;
+    const facts: ContainerFacts = {
+      id: container.Id,
+      state: isAlive ? 'running' : 'stopped',
+      pid: isAlive ? container.State.Pid : 0,
+      monitorPid,
+      startedAtMs: Math.max(
+        0,
+        ...[container.State.StartedAt, container.State.RestoredAt].map((at) => Date.parse(at ?? '') || 0),
+      ),
+      appArmorProfile: container.AppArmorProfile,
+      checkpointDirectory: path.join(container.StaticDir, 'checkpoint'),
+      pidFile: container.PidFile,
+      monitorPidFile: container.ConmonPidFile,
+    };
+    this.seen.set(record.engine.container, facts);
+    if (!isAlive) this.restingSince.set(container.PidFile, await writtenAt(container.PidFile));
+    return facts;
+  }
+
+  async factsQuickly(record: NamedContainer): Promise<ContainerFacts> {
+    const before = this.seen.get(record.engine.container);
+    if (before === undefined) return this.facts(record);
+    if (before.state === 'stopped') return (await this.isAtRest(before)) ? before : this.facts(record);
+    const { startedAtMs } = before;
+    return { ...(await this.factsAwake(record, before)), startedAtMs };
+  }
+
+  async factsAwake(record: NamedContainer, before: ContainerFacts): Promise<ContainerFacts> {
+    const [pid, monitorPid] = await Promise.all([readPid(before.pidFile), readPid(before.monitorPidFile)]);
+    // One that has ended already, or whose file is not where it was.
+    if (before.id === '' || pid === 0 || monitorPid === 0 || Cgroup.find(pid, before.id) === null)
+      return this.facts(record);
+    return { ...before, state: 'running', pid, monitorPid, startedAtMs: Date.now() };
+  }
+
+  /** Whether a container that was stopped is there, and nobody has started it since: that writes its pid file anew. */
+  private async isAtRest({ id, checkpointDirectory, pidFile }: ContainerFacts): Promise<boolean> {
+    if (!(await exists(path.dirname(checkpointDirectory)))) return false;
+    if ((await writtenAt(pidFile)) !== this.restingSince.get(pidFile)) return false;
+    // It may have been started just before that was noted.
+    const pid = await readPid(pidFile);
+    return pid === 0 || Cgroup.find(pid, id) === null;
+  }
+
+  async states(): Promise<ReadonlyMap<string, { id: string; state: ContainerFacts['state']; pid: number }>> {
+    const { stdout } = await this.podman([
+      'ps',
+      '--all',
+      '--filter',
+      'label=forkpoint.workspace',
+      '--format',
+      'json',
+    ]);
+    const found = new Map<string, { id: string; state: ContainerFacts['state']; pid: number }>();
+    for (const container of ListSchema.parse(JSON.parse(stdout))) {
+      const isAlive = isRunningState(container.State) && isRunning(container.Pid ?? 0);
+      for (const name of container.Names) {
+        found.set(name, {
+          id: container.Id,
+          state: isAlive ? 'running' : 'stopped',
+          pid: isAlive ? (container.Pid ?? 0) : 0,
+        });
+      }
+    }
+    return found;
+  }
+
+  async restore(record: WorkspaceRecord): Promise<void> {
+    await this.podman(
+      [
+        '--runtime',
+        record.engine.runtime,
+        'container',
+        'restore',
+        '--keep',
+        '--tcp-established',
+        '--file-locks',
+        record.engine.container,
+      ],
+      { timeoutMs: RESTORE_TIMEOUT_MS },
+    );
+  }
+
+  async exec(
+    record: NamedContainer,
+    options: ExecOptions,
+    argv: readonly string[],
+    runOptions: RunOptions = {},
+  ): Promise<Finished> {
+    return this.podman(execArguments(record.engine, options, argv), runOptions);
+  }
+
+  async prepareForRestore(record: WorkspaceRecord): Promise<void> {
+    // Podman restores only what has a config.json, which `init` writes, and is Exited, which `stop` makes it.
+    await this.podman(['init', record.engine.container]);
+    await this.podman(['stop', '--time', '0', record.engine.container]);
+  }
+
+  async settled(record: WorkspaceRecord, before: ContainerFacts): Promise<void> {
+    if (before.pid !== 0 && isRunning(before.monitorPid)) await this.forgetInRuntime(record, before);
+    // conmon waits for the cleanup that it starts, so its end tells that all is done.
+    const isDone =
+      before.monitorPid === 0 ||
+      (await poll(() => !isRunning(before.monitorPid), { everyMs: 4, timeoutMs: 30_000 }));
+    if (isDone) return;
+    const { state } = await this.facts(record);
+    if (state === 'running') throw new ForkpointError('workspace.notStopped', { workspace: record.name });
+  }
+
+  /**
+   * Has the runtime forget a container whose processes were killed, while the engine's cleanup is still on its way to that:
+   * its `runc delete --force` sleeps for 100 ms where there is something to delete (runc's delete.go, killContainer).
+   */
+  private async forgetInRuntime(record: WorkspaceRecord, { id, pid }: ContainerFacts): Promise<void> {
+    const { runtime } = record.engine;
+    if (runtime !== 'runc') return;
+    const hasEnded = await poll(() => !isRunning(pid), { everyMs: 1, timeoutMs: 5_000 });
+    // Whoever comes second finds nothing, which is no harm.
+    if (hasEnded)
+      await this.run(runtime, ['--root', RUNTIME_ROOT[runtime], 'delete', id], { accept: [0, 1] });
+  }
+
+  async withImage<T>(reference: string, use: (image: ImageSource) => Promise<T>): Promise<T> {
+    const { stdout: json } = await this.podman(['image', 'inspect', '--', reference]).catch(
+      (error: unknown) => {
+        throw new ForkpointError(
+          'source.invalid',
+          { source: reference, problem: "it is not in Podman's local storage" },
+          { cause: error, detail: ForkpointError.from(error).detail },
+        );
+      },
+    );
+    const [{ Config: config }] = ImageConfigSchema.parse(JSON.parse(json));
+    const { stdout } = await this.podman(['image', 'mount', '--', reference]);
+    try {
+      return await use({
+        directory: stdout.trim(),
+        command: [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])],
+        env: Object.fromEntries((config.Env ?? []).map((entry) => splitOnce(entry, '='))),
+        user: config.User ?? '',
+        workingDirectory: config.WorkingDir ?? '',
+      });
+    } finally {
+      await this.podman(['image', 'unmount', '--', reference]);
+    }
+  }
+
+  freeAddress(taken: readonly string[]): Promise<string> {
+    for (let number = FIRST_HOST_NUMBER; number < LAST_HOST_NUMBER; number++) {
+      const address = `${SUBNET_PREFIX}.${String(number >> 8)}.${String(number & 255)}`;
+      if ((number & 255) !== 0 && (number & 255) !== 255 && !taken.includes(address))
+        return Promise.resolve(address);
+    }
+    throw new ForkpointError('internal', { problem: 'the network of the workspaces has no free address' });
+  }
+
+  async firstTakenPort(ports: readonly PublishedPort[]): Promise<PublishedPort | null> {
+    for (const port of ports) {
+      if (!(await canBind(port))) return port;
+    }
+    return null;
+  }
+
+  private async ensureNetwork(): Promise<void> {
+    const { exitCode } = await this.podman(['network', 'exists', NETWORK], { accept: [0, 1] });
+    if (exitCode === 0) return;
+    await this.podman([
+      'network',
+      'create',
+      '--ignore',
+      '--subnet',
+      `${SUBNET_PREFIX}.0.0/16`,
+      '--ip-range',
+      AUTOMATIC_RANGE,
+      '--disable-dns',
+      NETWORK,
+    ]);
+  }
+
+  private podman(args: readonly string[], options: RunOptions = {}): ReturnType<Run> {
+    return this.run('podman', args, { ...options, env: { ...options.env, ...ENVIRONMENT } });
+  }
+}
+
+/** Variables that Podman, or what it starts, reads for itself (podman(1), ld.so(8), Go's runtime). */
+const READ_BY_PODMAN =
+  /^(?:PATH|HOME|USER|SHELL|TERM|TZ|TMPDIR|LANG|NOTIFY_SOCKET|REGISTRY_AUTH_FILE|STORAGE_(?:DRIVER|OPTS)|DOCKER_(?:HOST|CONFIG)|GO(?:DEBUG|GC|MAXPROCS|MEMLIMIT|TRACEBACK)|(?:LC|LD|XDG|DBUS|LISTEN|PODMAN|BUILDAH|_?CONTAINERS?)_.*)$/;
+
+/**
+ * How `podman create` gets the variables of a workspace. Arguments can be read by every user of the host while it runs,
+ * its environment by root alone (proc(5)): the values, which may be secrets, come from there, but for those that would
+ * change what Podman itself does.
+ */
+export function podmanEnvironment(env: Readonly<Record<string, string>>): {
+  readonly args: readonly string[];
+  readonly inherited: Readonly<Record<string, string>>;
+} {
+  const args: string[] = [];
+  const inherited: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) {
+    // Podman takes a name with a star for a pattern.
+    if (READ_BY_PODMAN.test(name) || !/^\w+$/.test(name)) args.push(`${name}=${value}`);
+    else {
+      args.push(name);
+      inherited[name] = value;
+    }
+  }
+  return { args, inherited };
+}
+
+/** When a file was last written, in milliseconds since the epoch; 0 where there is none. */
+async function writtenAt(file: string): Promise<number> {
+  return stat(file).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+}
+
+/** The process id in a file; 0 where there is none. */
+async function readPid(file: string): Promise<number> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  return /^\d+\s*$/.test(text) ? Number(text) : 0;
+}
+
+/** Lets the engine find the images at `directory`: a link costs nothing, and `podman rm` removes the link alone. */
+export async function linkImages(checkpointDirectory: string, directory: string): Promise<void> {
+  if ((await readlink(checkpointDirectory).catch(() => null)) === directory) return;
+  await rm(checkpointDirectory, { force: true, recursive: true });
+  await symlink(directory, checkpointDirectory);
+}
+
+function isRunningState(state: string): boolean {
+  return state === 'running' || state === 'paused' || state === 'stopping';
+}
+
+function publishArgument({ ip, hostPort, containerPort }: PublishedPort): string {
+  return `${ip.includes(':') ? `[${ip}]` : ip}:${String(hostPort)}:${String(containerPort)}`;
+}
+
+function splitOnce(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function canBind({ ip, hostPort }: PublishedPort): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen({ host: ip, port: hostPort, exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}

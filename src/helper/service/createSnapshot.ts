@@ -1,0 +1,170 @@
+import { ForkpointError } from '../../protocol/errors.ts';
+import { NAME_PATTERN } from '../../protocol/names.ts';
+import type { SnapshotName, WorkspaceId } from '../../protocol/names.ts';
+import type { Params, Result } from '../../protocol/operations.ts';
+import type { JournalEntry } from '../catalogue/journal.ts';
+import type { WorkspaceRecord } from '../catalogue/records.ts';
+import { Cgroup } from '../engines/cgroup.ts';
+import { countChangesLater, measureLater } from './background.ts';
+import {
+  dumpSize,
+  makeSnapshotDirectory,
+  prepareFreeze,
+  takeFrozen,
+  takeStopped,
+  whileFrozen,
+} from './freeze.ts';
+import type { Taken } from './freeze.ts';
+import { waitForLazyRestore } from './lazyRestore.ts';
+import type { Parts } from './parts.ts';
+import type { Call } from './services.ts';
+import { asDurable, describeSnapshot, freeName, presentSnapshot } from './snapshotRecord.ts';
+import { requireSpace } from './space.ts';
+import { Steps } from './steps.ts';
+import { hangUpTerminals } from './terminals.ts';
+
+/** Takes a snapshot; ARCHITECTURE: "How a stateful snapshot is made". */
+export function createSnapshot(
+  parts: Parts,
+  params: Params<'snapshots/create'>,
+  call: Call,
+): Promise<Result<'snapshots/create'>> {
+  const { id } = parts.catalogue.workspace(params.container);
+  return parts.turns.take(
+    id,
+    call.signal,
+    () => takeSnapshotInTurn(parts, id, params, call),
+    'snapshots/create',
+  );
+}
+
+/** The snapshot itself, for those who have the workspace's turn. */
+export async function takeSnapshotInTurn(
+  parts: Parts,
+  id: WorkspaceId,
+  params: Omit<Params<'snapshots/create'>, 'container'>,
+  call: Call,
+): Promise<Result<'snapshots/create'>> {
+  const workspace = parts.catalogue.workspace(id);
+  const steps = new Steps('create', workspace.name, call, parts.log);
+  const alias = chooseAlias(parts, workspace, params);
+  await steps.run('wait', () => waitForLazyRestore(parts, workspace, call.signal));
+
+  const createdAt = parts.now();
+  const name = await freeName(parts, [workspace], createdAt);
+  const entry: JournalEntry = {
+    operation: 'create-snapshot',
+    workspace: id,
+    snapshot: name,
+    startedAt: createdAt.toISOString(),
+  };
+  await steps.run('journal', () => parts.journal.write(entry));
+  try {
+    const { taken, freezeMs, isOnDisk } = await takeLive(parts, workspace, steps, name, params.mode);
+    steps.passPointOfNoReturn();
+    if (!isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
+    const described = await describeSnapshot(parts, workspace, taken, {
+      name,
+      kind: params.kind,
+      alias,
+      note: params.note ?? null,
+      expiry: params.expiry ?? null,
+      createdAt,
+      freezeMs,
+      totalMs: steps.totalMs,
+    });
+    const record = await asDurable(parts, described);
+    await steps.run('record', () => parts.catalogue.saveSnapshot(record));
+    const moved = await steps.run('head', () => parts.catalogue.saveWorkspace({ ...workspace, head: name }));
+    await steps.run('close', () => parts.journal.close(entry));
+    countChangesLater(parts, moved, record);
+    measureLater(parts, moved);
+    parts.events.changed({ workspace: id, created: name });
+    return { snapshot: presentSnapshot(moved, record), timing: steps.timing };
+  } catch (error) {
+    await undoCreate(parts, entry);
+    throw error;
+  }
+}
+
+/** Removes what a failed or interrupted create has made. The workspace was thawed before. */
+export async function undoCreate(
+  parts: Parts,
+  entry: Extract<JournalEntry, { operation: 'create-snapshot' }>,
+): Promise<void> {
+  parts.catalogue.forgetSnapshot(entry.workspace, entry.snapshot);
+  // The live subvolumes are untouched, and all in here are snapshots of them.
+  await parts.trash.move(parts.layout.snapshot(entry.workspace, entry.snapshot), { nestedMayGo: true });
+  await parts.journal.close(entry);
+  parts.trash.emptySoon();
+}
+
+/** Takes the workspace as it is: frozen while it runs, at rest otherwise. */
+async function takeLive(
+  parts: Parts,
+  workspace: WorkspaceRecord,
+  steps: Steps,
+  name: SnapshotName,
+  mode: 'auto' | 'stateful' | 'stateless',
+): Promise<{ taken: Taken; freezeMs: number; isOnDisk: boolean }> {
+  const facts = await steps.run('inspect', () => parts.engine.factsQuickly(workspace));
+  if (facts.state !== 'running') {
+    if (mode === 'stateful') {
+      throw new ForkpointError('checkpoint.impossible', {
+        workspace: workspace.name,
+        reason: 'the workspace is not running',
+      });
+    }
+    await requireSpace(parts.layout.root, 0);
+    await makeSnapshotDirectory(parts, workspace, name);
+    const taken = await steps.run('files', () => takeStopped(parts, workspace, name));
+    // btrfs commits within the call that makes a snapshot, its source's files written (fs/btrfs/ioctl.c, create_snapshot).
+    return { taken, freezeMs: 0, isOnDisk: true };
+  }
+  const cgroup = Cgroup.of(facts.pid, facts.id);
+  await requireSpace(parts.layout.root, mode === 'stateless' ? 0 : dumpSize(await cgroup.memory()));
+  const action = await steps.run('prepare', async () => {
+    await makeSnapshotDirectory(parts, workspace, name);
+    return prepareFreeze(parts, workspace);
+  });
+  await steps.run('flush', () => parts.subvolumes.sync(parts.layout.root));
+  if (mode !== 'stateless') await hangUpTerminals(cgroup);
+  const { value: taken, freezeMs } = await whileFrozen(
+    parts,
+    workspace,
+    cgroup,
+    facts.pid,
+    steps,
+    (deadlineMs) =>
+      takeFrozen(parts, workspace, steps, {
+        name,
+        mode,
+        cgroup,
+        initPid: facts.pid,
+        containerId: facts.id,
+        action,
+        deadlineMs,
+      }),
+  );
+  return { taken, freezeMs, isOnDisk: false };
+}
+
+/** The alias to be given: free, or with the first number that makes it free. Rejected with `alias.taken`. */
+function chooseAlias(
+  parts: Parts,
+  workspace: WorkspaceRecord,
+  params: Pick<Params<'snapshots/create'>, 'alias' | 'numbered'>,
+): string | null {
+  if (params.alias === undefined) return null;
+  const taken = new Map(
+    parts.catalogue.snapshotsOf(workspace.id).map((snapshot) => [snapshot.alias, snapshot.name]),
+  );
+  const holder = taken.get(params.alias);
+  if (holder === undefined) return params.alias;
+  if (!params.numbered) throw new ForkpointError('alias.taken', { alias: params.alias, name: holder });
+  for (let number = 2; ; number++) {
+    const suffix = `-${String(number)}`;
+    const candidate = params.alias.slice(0, 64 - suffix.length) + suffix;
+    if (!taken.has(candidate) && NAME_PATTERN.test(candidate)) return candidate;
+  }
+}

@@ -1,0 +1,241 @@
+import { mkdir, rm } from 'node:fs/promises';
+import * as path from 'node:path';
+import { ForkpointError } from '../../protocol/errors.ts';
+import type { SnapshotName } from '../../protocol/names.ts';
+import { ROOTFS, volumePart } from '../catalogue/layout.ts';
+import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
+import { readLiveState } from '../checkpoint/capture.ts';
+import type { LiveState } from '../checkpoint/capture.ts';
+import { dump, prepareWork, writePlan } from '../checkpoint/dump.ts';
+import type { PlannedSnapshot } from '../checkpoint/dump.ts';
+import { requireUntraced } from '../checkpoint/preflight.ts';
+import { startWatchdog } from '../checkpoint/watchdog.ts';
+import type { Cgroup, CgroupMemory } from '../engines/cgroup.ts';
+import { exists } from '../subvolumes/btrfs.ts';
+import type { Parts } from './parts.ts';
+import { round } from './steps.ts';
+import type { Steps } from './steps.ts';
+
+/** A freeze may last that long, and longer for each GiB of memory, before the watchdog ends it. In milliseconds. */
+const BASE_DEADLINE_MS = 30_000;
+const DEADLINE_MS_PER_GIB = 20_000;
+
+/** What was taken of a workspace while it stood still, or while it was stopped. */
+export interface Taken {
+  readonly isStateful: boolean;
+  readonly statelessReason: string | null;
+  readonly nested: SnapshotRecord['nested'];
+  readonly live: LiveState | null;
+}
+
+/** The workspace's subvolumes, as the parts of a snapshot. */
+export function partsOf(record: WorkspaceRecord): string[] {
+  return [ROOTFS, ...record.spec.volumes.map((volume) => volumePart(volume.name))];
+}
+
+/** Memory that a dump of the cgroup would hold, in bytes. */
+export function dumpSize({ anonymous, shared, swapped }: CgroupMemory): number {
+  return anonymous + shared + swapped;
+}
+
+/** Where a snapshot keeps a nested subvolume. */
+export function nestedDirectory(
+  parts: Parts,
+  snapshot: Pick<SnapshotRecord, 'workspace' | 'name'>,
+  index: number,
+): string {
+  return path.join(parts.layout.snapshot(snapshot.workspace, snapshot.name), 'nested', String(index));
+}
+
+/** Makes the directories of a snapshot; it doesn't exist before its `snapshot.json` does. */
+export async function makeSnapshotDirectory(
+  parts: Parts,
+  record: WorkspaceRecord,
+  name: SnapshotName,
+): Promise<void> {
+  const directory = parts.layout.snapshot(record.id, name);
+  for (const below of ['memory', 'volumes', 'nested']) {
+    await mkdir(path.join(directory, below), { recursive: true, mode: 0o700 });
+  }
+}
+
+/**
+ * Runs `work` while all processes of the workspace stand still. They are thawed at its end, whatever happens: in the
+ * `finally`, by the watchdog, or by the next start of the daemon. Rejected with `checkpoint.torn` when the watchdog
+ * had to act, so that nothing taken meanwhile is trusted.
+ * @param allowanceMs how much longer than a dump takes they may stand still, in milliseconds
+ * @returns what `work` returned, and for how long they stood still, in milliseconds
+ */
+export async function whileFrozen<T>(
+  parts: Parts,
+  record: WorkspaceRecord,
+  cgroup: Cgroup,
+  initPid: number,
+  steps: Steps,
+  work: (deadlineMs: number) => Promise<T>,
+  allowanceMs = 0,
+): Promise<{ value: T; freezeMs: number }> {
+  const gib = dumpSize(await cgroup.memory()) / 2 ** 30;
+  const deadlineMs = Math.round(BASE_DEADLINE_MS + gib * DEADLINE_MS_PER_GIB);
+  const watchdog = await steps.run('watch', () =>
+    startWatchdog({
+      script: parts.assets.watchdog,
+      work: parts.layout.work(record.id),
+      cgroup,
+      initPid,
+      deadlineMs: deadlineMs + allowanceMs,
+    }),
+  );
+  let frozenAt = performance.now();
+  let freezeMs: number;
+  let value: T;
+  try {
+    frozenAt = performance.now();
+    await steps.run('freeze', () => cgroup.freeze());
+    value = await work(deadlineMs);
+  } finally {
+    cgroup.thaw();
+    freezeMs = round(performance.now() - frozenAt);
+    const wasLeftAlone = await watchdog.dismiss();
+    if (!wasLeftAlone) {
+      // oxlint-disable-next-line no-unsafe-finally -- a torn freeze outweighs whatever else went wrong
+      throw new ForkpointError('checkpoint.torn', {
+        workspace: record.name,
+        reason: 'it took longer than the freeze may last, and the workspace was thawed',
+      });
+    }
+  }
+  return { value, freezeMs };
+}
+
+/**
+ * Takes memory and files of a frozen workspace into the snapshot's directory.
+ * @param mode `auto` falls back to the files alone, with the reason; `stateful` is rejected with `checkpoint.impossible`
+ */
+export async function takeFrozen(
+  parts: Parts,
+  record: WorkspaceRecord,
+  steps: Steps,
+  options: {
+    name: SnapshotName;
+    mode: 'auto' | 'stateful' | 'stateless';
+    cgroup: Cgroup;
+    initPid: number;
+    containerId: string;
+    action: string;
+    deadlineMs: number;
+  },
+): Promise<Taken> {
+  const { layout } = parts;
+  const work = layout.work(record.id);
+  // All of it side by side with the dump: nothing can change meanwhile.
+  const planned = planSnapshot(parts, record, options.name);
+  const live = readLiveState(
+    options.cgroup,
+    options.initPid,
+    record.spec.volumes.map((volume) => volume.path),
+  );
+  const plan = planned.then(async (made) => {
+    await writePlan(work, made.plan);
+    return made;
+  });
+  let statelessReason: string | null = options.mode === 'stateless' ? 'the files alone were asked for' : null;
+  const dumped =
+    statelessReason === null
+      ? steps.run('dump', () => {
+          requireUntraced(record.name, options.cgroup.processes());
+          return dump(parts.run, {
+            workspace: record.name,
+            runtime: record.engine.runtime,
+            containerId: options.containerId,
+            images: layout.memory(record.id, options.name),
+            work,
+            optionFile: layout.optionFile(record.id),
+            action: options.action,
+            deadlineMs: options.deadlineMs,
+          });
+        })
+      : Promise.resolve();
+  const [dumpResult, planResult, liveResult] = await Promise.allSettled([dumped, plan, live]);
+  if (planResult.status === 'rejected') throw planResult.reason;
+  if (liveResult.status === 'rejected') throw liveResult.reason;
+  if (dumpResult.status === 'rejected') {
+    await releaseNetwork(parts, options.initPid, options.cgroup);
+    const failure = ForkpointError.from(dumpResult.reason);
+    if (options.mode === 'stateful' || failure.code !== 'checkpoint.impossible') throw failure;
+    statelessReason = String(failure.args['reason']);
+    parts.log.warn(
+      `the processes of ${record.name} can't be kept: ${statelessReason}\n${failure.detail ?? ''}`,
+    );
+    await rm(layout.memory(record.id, options.name), { recursive: true, force: true });
+  }
+  if (!(await exists(path.join(work, 'plan.done')))) {
+    if (statelessReason === null) {
+      throw new ForkpointError('internal', { problem: 'CRIU did not run the step that keeps the files' });
+    }
+    await steps.run('files', () => takeFiles(parts, planResult.value.plan));
+  }
+  // Read back after the last subvolume snapshot: memory and files are of one instant only if nothing ran (H10).
+  if (!options.cgroup.isFrozen()) {
+    throw new ForkpointError('checkpoint.torn', {
+      workspace: record.name,
+      reason: 'it was thawed by somebody else meanwhile',
+    });
+  }
+  return {
+    isStateful: statelessReason === null,
+    statelessReason,
+    nested: planResult.value.nested,
+    live: liveResult.value,
+  };
+}
+
+/** Lets traffic flow again that a CRIU which did not come to its end held back (H14); does nothing after one that did. */
+export async function releaseNetwork(parts: Parts, initPid: number, cgroup: Cgroup): Promise<void> {
+  await parts.run('/bin/sh', [parts.assets.releaseNetwork, String(initPid), cgroup.directory]);
+}
+
+/** Takes the files of a workspace in which nothing runs. */
+export async function takeStopped(parts: Parts, record: WorkspaceRecord, name: SnapshotName): Promise<Taken> {
+  const { plan, nested } = await planSnapshot(parts, record, name);
+  await takeFiles(parts, plan);
+  return { isStateful: false, statelessReason: null, nested, live: null };
+}
+
+/** Readies the work directory; answers the action script's path. */
+export function prepareFreeze(parts: Parts, record: WorkspaceRecord): Promise<string> {
+  return prepareWork(parts.layout.work(record.id), parts.assets.action);
+}
+
+/** Which subvolumes make up the workspace right now, nested ones included (H4). */
+async function planSnapshot(
+  parts: Parts,
+  record: WorkspaceRecord,
+  name: SnapshotName,
+): Promise<{ plan: PlannedSnapshot[]; nested: SnapshotRecord['nested'] }> {
+  const plan: PlannedSnapshot[] = [];
+  const nested: SnapshotRecord['nested'] = [];
+  const found = await Promise.all(
+    partsOf(record).map(async (part) => ({
+      part,
+      paths: await parts.subvolumes.nested(parts.layout.livePart(record.id, part)),
+    })),
+  );
+  for (const { part, paths } of found) {
+    const live = parts.layout.livePart(record.id, part);
+    plan.push({ source: live, target: parts.layout.snapshotPart(record.id, name, part) });
+    for (const inner of paths) {
+      const target = nestedDirectory(parts, { workspace: record.id, name }, nested.length);
+      plan.push({ source: path.join(live, inner), target });
+      nested.push({ part, path: inner });
+    }
+  }
+  return { plan, nested };
+}
+
+async function takeFiles(parts: Parts, plan: readonly PlannedSnapshot[]): Promise<void> {
+  for (const { source, target } of plan) {
+    // A dump that failed late may have had its files taken already.
+    if (!(await exists(target))) await parts.subvolumes.snapshot(source, target, { isReadOnly: true });
+  }
+}

@@ -1,0 +1,42 @@
+import type { Changed, Restored } from '../../protocol/session.ts';
+import type { Catalogue } from '../catalogue/catalogue.ts';
+import type { Journal } from '../catalogue/journal.ts';
+import type { Layout } from '../catalogue/layout.ts';
+import type { Turns } from '../catalogue/turns.ts';
+import type { Trash } from '../catalogue/trash.ts';
+import type { Assets } from '../checkpoint/assets.ts';
+import type { LazyPages } from '../checkpoint/lazyPages.ts';
+import type { Engine } from '../engines/engine.ts';
+import type { Log } from '../host/log.ts';
+import type { Run } from '../host/run.ts';
+import type { Subvolumes } from '../subvolumes/btrfs.ts';
+import type { ImageOrigin } from '../catalogue/records.ts';
+
+/** Tells all clients what happened. */
+export interface Events {
+  changed(event: Changed): void;
+  restored(event: Restored): void;
+}
+
+/** All that the services work with; built once, in createServices.ts. */
+export interface Parts {
+  readonly log: Log;
+  readonly run: Run;
+  readonly events: Events;
+  readonly layout: Layout;
+  readonly catalogue: Catalogue;
+  readonly journal: Journal;
+  readonly turns: Turns;
+  readonly trash: Trash;
+  readonly subvolumes: Subvolumes;
+  readonly engine: Engine;
+  readonly assets: Assets;
+  readonly lazyPages: LazyPages;
+  /** What the images made on this host depend on; read once for each runtime. */
+  imageOrigin(runtime: 'runc' | 'crun'): Promise<ImageOrigin>;
+  /** Starts work that goes on beside all requests. */
+  meanwhile(title: string, work: () => Promise<void>): void;
+  /** Queues work for when nobody waits, one after another: counts and sizes. */
+  later(title: string, work: () => Promise<void>): void;
+  now(): Date;
+}

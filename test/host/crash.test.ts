@@ -1,0 +1,421 @@
+import assert from 'node:assert/strict';
+import * as z from 'zod';
+import { requireNoDamage } from './fsckReport.ts';
+import { bootHost, endHost, type TestHost } from './machine/machine.ts';
+import { chooseSeed, randomNumbers } from './random.ts';
+import {
+  SmallWorkspace,
+  createArguments,
+  daemonPid,
+  endOfLog,
+  forkpoint,
+  forkpointJson,
+  killDaemon,
+  logLength,
+  logSince,
+  makeRootfs,
+  type Sight,
+  whenLogged,
+} from './small/smallWorkspace.ts';
+
+/**
+ * Also the moments right before each step, which differ from those after the last one by little, and those after the
+ * steps before the journal is opened, which write nothing.
+ */
+const isLong = process.env['FORKPOINT_LONG'] === '1';
+
+const SnapshotsSchema = z.array(
+  z.object({
+    name: z.string(),
+    alias: z.string().nullable(),
+    kind: z.string(),
+    isHead: z.boolean(),
+    stateful: z.boolean(),
+  }),
+);
+type Snapshots = z.infer<typeof SnapshotsSchema>;
+
+const ContainersSchema = z.array(z.object({ id: z.string(), name: z.string(), state: z.string() }));
+
+/** Processes that a host at rest has, beside those of its workspaces. */
+const expectedProcesses = [
+  /^\/usr\/bin\/catatonit -P$/,
+  /^sshd: /,
+  /node \S+\/helper\.cjs daemon$/,
+  /^\/usr\/bin\/conmon /,
+  /^python3 - /,
+  // In the background after a delete, for the space that it gave back to be measured: only the kernel works meanwhile.
+  /^btrfs subvolume sync /,
+  // In the background, too: what a snapshot would give back is measured, and what it changed is counted.
+  /^btrfs filesystem du /,
+  /^btrfs send /,
+  // In the background too, for a safety snapshot to outlive a power cut.
+  /^sync -f -- /,
+];
+
+/** Kills, a while later, the daemon that the log has last: the one that has just logged something. */
+const killLoggedDaemon = (delayMs: number): string =>
+  `daemon=$(sed -n 's/.*daemon [^ ]* started, process \\([0-9]*\\).*/\\1/p' /var/log/forkpoint/helper.log | tail -n 1); ` +
+  `sleep ${String(delayMs / 1000)}; kill -s KILL "$daemon"`;
+
+/** Names in a workspace's directory while nothing is under way. */
+const expectedFiles = ['criu.conf', 'rootfs', 'volumes', 'work', 'workspace.json'];
+
+/** A crash: where the daemon kills itself, and what is expected then. */
+interface Crash {
+  readonly point: string;
+  /** Where the daemon that recovers from it is to kill itself, as `OPERATION/POINT`; empty for nowhere. */
+  readonly next: string;
+  /** Whether the next start finishes what was begun, rather than undo it. */
+  readonly isFinished: boolean;
+}
+
+const fork = ['containers', 'copy', '-c', 'small', '--snapshot', 'target', '--name', 'other'];
+
+describe('a crash of the daemon', function () {
+  this.timeout(600_000);
+
+  let host: TestHost;
+  let small: SmallWorkspace;
+  /** Where the daemon that runs, or the one that is started next, kills itself. */
+  let armedFor = '';
+
+  before(async () => {
+    host = await bootHost({ name: 'crash', ifRunning: 'replace' });
+    small = await SmallWorkspace.create(host, 'small');
+    await small.mark('target');
+    await run(['snapshots', 'create', '-c', 'small', '--alias', 'target']);
+    await small.mark('cold');
+    await run(['snapshots', 'create', '-c', 'small', '--alias', 'cold', '--mode', 'stateless']);
+  });
+
+  beforeEach(async () => {
+    await run(['containers', 'start', '-c', 'small']);
+  });
+
+  afterEach(async () => {
+    await requireNoDamage(host);
+  });
+
+  after(async () => {
+    await endHost('crash');
+  });
+
+  it('after any step of a snapshot leaves all of it or nothing, and the workspace running', async () => {
+    const create = (alias: string): string[] => ['snapshots', 'create', '-c', 'small', '--alias', alias];
+    const steps = await stepsOf('create', 'small', () => run(create('whole')));
+    await eachCrash('create', steps, 'record', async ({ point, next, isFinished }) => {
+      const alias = point.replace(/[^a-z-]/g, '-');
+      await crash(`create/${point}`, next, create(alias));
+      const snapshots = await listSnapshots();
+      const made = snapshots.find((one) => one.alias === alias);
+      assert.equal(made !== undefined, isFinished, `"${alias}" is ${made ? '' : 'not '}listed`);
+      if (made) assert.ok(made.isHead, 'it is not the head');
+      await requireSound('running', snapshots);
+    });
+    await requireRestorable((one) => one.alias === 'record');
+  });
+
+  it('after any step of a restore leaves the state before or the restored one, and the workspace running', async () => {
+    const restore = ['snapshots', 'restore', '-c', 'small', '--name', 'target'];
+    const steps = await stepsOf('restore', 'small', () => run(restore));
+    await eachCrash('restore', steps, 'decide', async ({ point, next, isFinished }) => {
+      await small.mark('before');
+      await crash(`restore/${point}`, next, restore);
+      const sight = await requireSound('running', await listSnapshots());
+      assert.equal(sight.mark, isFinished ? 'target' : 'before');
+    });
+    await requireRestorable((one) => one.kind === 'safety');
+    await deleteSafetySnapshots();
+  });
+
+  it('after any step of a restore of files alone does the same, and the workspace starts from them', async () => {
+    const restore = ['snapshots', 'restore', '-c', 'small', '--name', 'cold', '--safety', 'stateless'];
+    const steps = await stepsOf('restore', 'small', () => run(restore));
+    await eachCrash('restore', steps, 'decide', async ({ point, next, isFinished }) => {
+      await small.mark('before');
+      await crash(`restore/${point}`, next, restore);
+      const sight = await requireSound('running', await listSnapshots());
+      assert.equal(sight.mark, isFinished ? 'cold' : 'before');
+    });
+    await deleteSafetySnapshots();
+  });
+
+  it('after any step of a restore of a stopped workspace leaves it stopped or restored', async () => {
+    const restore = ['snapshots', 'restore', '-c', 'small', '--name', 'target'];
+    const stop = async (): Promise<void> => {
+      await run(['containers', 'stop', '-c', 'small']);
+      await small.mark('before');
+    };
+    await stop();
+    const steps = await stepsOf('restore', 'small', () => run(restore));
+    await eachCrash('restore', steps, 'decide', async ({ point, next, isFinished }) => {
+      await stop();
+      await crash(`restore/${point}`, next, restore);
+      const sight = await requireSound(isFinished ? 'running' : 'stopped', await listSnapshots());
+      assert.equal(sight.mark, isFinished ? 'target' : 'before');
+    });
+    await deleteSafetySnapshots();
+  });
+
+  it('after any step of the recovery from a crash is recovered from too', async () => {
+    const restore = ['snapshots', 'restore', '-c', 'small', '--name', 'target'];
+    await crash('restore/kill', '', restore);
+    const steps = await stepsOf('recover-restore', 'small', listSnapshots);
+    assert.ok(steps.includes('wake'), steps.join());
+    await eachCrash('recover-restore', steps, steps[0] ?? '', async ({ point }) => {
+      await small.mark('before');
+      await crash('restore/kill', `recover-restore/${point}`, restore);
+      await crash(`recover-restore/${point}`, 'restore/kill', ['snapshots', 'list', '-c', 'small']);
+      const sight = await requireSound('running', await listSnapshots());
+      assert.equal(sight.mark, 'target');
+    });
+    await deleteSafetySnapshots();
+  });
+
+  it('after any step of deleting a snapshot deletes it whole or not at all', async () => {
+    const make = (alias: string): Promise<unknown> =>
+      run(['snapshots', 'create', '-c', 'small', '--alias', alias, '--mode', 'stateless']);
+    const remove = (alias: string): string[] => ['snapshots', 'delete', '-c', 'small', '--name', alias];
+    await make('gone');
+    const steps = await stepsOf('delete', 'small', () => run(remove('gone')));
+    await eachCrash('delete', steps, 'journal', async ({ point, isFinished }) => {
+      await make('gone');
+      await make('child');
+      // The daemon that recovers has to delete, too.
+      await crash(`delete/${point}`, '', remove('gone'));
+      const snapshots = await listSnapshots();
+      assert.equal(
+        snapshots.some((one) => one.alias === 'gone'),
+        !isFinished,
+      );
+      await requireSound('running', snapshots);
+      await run(remove('child'));
+      if (!isFinished) await run(remove('gone'));
+    });
+  });
+
+  it('after any step of creating or deleting a workspace leaves all of it or nothing', async () => {
+    await makeRootfs(host);
+    const remove = ['containers', 'delete', '-c', 'other', '--with-snapshots'];
+    const creating = await stepsOf('create-workspace', 'other', () => run(createArguments('other')));
+    const deleting = await stepsOf('delete-workspace', 'other', () => run(remove));
+    await eachCrash('create-workspace', creating, 'record', async ({ point, next, isFinished }) => {
+      await crash(`create-workspace/${point}`, next, createArguments('other'));
+      await requireOther(isFinished);
+      if (isFinished) await run(remove);
+    });
+    await eachCrash('delete-workspace', deleting, 'journal', async ({ point, next, isFinished }) => {
+      if (!(await listContainers()).some((one) => one.name === 'other')) {
+        await run(createArguments('other'));
+      }
+      await crash(`delete-workspace/${point}`, next, remove);
+      await requireOther(!isFinished);
+    });
+  });
+
+  it('after any step of a fork leaves all of it or nothing', async () => {
+    const remove = ['containers', 'delete', '-c', 'other'];
+    const steps = await stepsOf('copy', 'other', () => run(fork));
+    await run(remove);
+    await eachCrash('copy', steps, 'decide', async ({ point, next, isFinished }) => {
+      await crash(`copy/${point}`, next, fork);
+      await requireOther(isFinished);
+      if (isFinished) await run(remove);
+    });
+  });
+
+  it('after any step of a promotion leaves both as they were, or the fork in the place of its original', async () => {
+    const promote = ['containers', 'promote', '-c', 'other'];
+    await run(fork);
+    const steps = await stepsOf('promote', 'other', () => run(promote));
+    // The restore of the original lies between "adopt" and "kill"; its own steps are enumerated above.
+    await eachCrash('promote', steps, 'kill', async ({ point, next, isFinished }) => {
+      const isThere = (await listContainers()).some((one) => one.name === 'other');
+      if (!isThere) await run(fork);
+      const other = new SmallWorkspace(host, 'other', await idOf('other'));
+      await small.mark('before');
+      await other.mark('fork');
+      await crash(`promote/${point}`, next, promote);
+      const names = (await listContainers()).map((one) => one.name);
+      assert.deepEqual(names, isFinished ? ['small'] : ['other', 'small']);
+      for (const one of isFinished ? [small] : [small, other]) {
+        const { engine, frozen, advances, trouble, mark, journal, trash } = await one.look('running');
+        assert.deepEqual(
+          { engine, frozen, advances, trouble, mark, journal, trash },
+          {
+            ...{ engine: 'running', frozen: 'THAWED', advances: true, trouble: '', journal: [], trash: [] },
+            mark: one === other || isFinished ? 'fork' : 'before',
+          },
+        );
+      }
+    });
+    // What runs in it is bound to no address of a fork any more.
+    await run(['snapshots', 'restore', '-c', 'small', '--name', 'target', '--safety', 'none']);
+    await deleteSafetySnapshots();
+    await requireSound('running', await listSnapshots());
+  });
+
+  it('at random moments of a dump or of waking leaves nothing half-done', async () => {
+    const create = ['snapshots', 'create', '-c', 'small'];
+    const restore = ['snapshots', 'restore', '-c', 'small', '--name', 'target', '--safety', 'none'];
+    const works = [
+      ['snapshots/create: dump', create],
+      ['snapshots/restore: wake', restore],
+    ] as const;
+    const random = randomNumbers(chooseSeed());
+    const failures: unknown[] = [];
+    for (let round = 0; round < (isLong ? 20 : 3); round++) {
+      for (const [step, args] of works) {
+        const delayMs = Math.round(random() * 400);
+        await collect(failures, `${step}, ${String(delayMs)} ms later`, async () => {
+          await whenLogged(host, step, killLoggedDaemon(delayMs), () => forkpoint(host, args));
+          await requireSound('running', await listSnapshots());
+        });
+      }
+    }
+    reportAll(failures);
+  });
+
+  /** Runs something that works, and reads from the log which steps it took. */
+  async function stepsOf(
+    operation: string,
+    subject: string,
+    work: () => Promise<unknown>,
+  ): Promise<string[]> {
+    const offset = await logLength(host);
+    await work();
+    const log = await logSince(host, offset);
+    const line = new RegExp(`^\\S+ info +${operation} ${subject}: ([a-z-]+), [\\d.]+ ms$`, 'gm');
+    const steps = [...log.matchAll(line)].map(([, step]) => step ?? '');
+    assert.ok(steps.length > 2, `${operation} took only the steps ${steps.join()}:\n${log}`);
+    return steps;
+  }
+
+  /** Calls `check` for each moment at which the daemon may be killed, and reports all failures together. */
+  async function eachCrash(
+    operation: string,
+    steps: readonly string[],
+    /** From the end of this step on, what was begun is finished. */
+    decisive: string,
+    check: (crash: Crash) => Promise<void>,
+  ): Promise<void> {
+    const first = isLong ? 0 : Math.max(0, steps.indexOf('journal') - 1);
+    const crashes = steps.flatMap((step, index) => {
+      if (index < first) return [];
+      const points = isLong || index === 0 ? [`${step}:before`, step] : [step];
+      return points.map((point) => ({
+        point,
+        isFinished: point === decisive || index > steps.indexOf(decisive),
+      }));
+    });
+    const failures: unknown[] = [];
+    for (const [index, { point, isFinished }] of crashes.entries()) {
+      const following = crashes[index + 1]?.point;
+      const next = following === undefined ? '' : `${operation}/${following}`;
+      await collect(failures, `${operation}/${point}`, () => check({ point, next, isFinished }));
+    }
+    await arm('');
+    reportAll(failures);
+  }
+
+  /** Has the daemon kill itself at `point` of what `args` ask for. The one that recovers is told to do so at `next`. */
+  async function crash(point: string, next: string, args: readonly string[]): Promise<void> {
+    await arm(point);
+    const { exitCode, stdout } = await forkpoint(host, args, { FORKPOINT_CRASH_AT: point });
+    assert.notEqual(exitCode, 0, `the daemon did not end: ${stdout}`);
+    assert.equal(await daemonPid(host), null, 'the daemon still runs');
+    armedFor = next;
+  }
+
+  /** A daemon reads at its start where it is to kill itself. */
+  async function arm(point: string): Promise<void> {
+    if (armedFor === point) return;
+    await killDaemon(host);
+    armedFor = point;
+  }
+
+  /** Runs the command line; a daemon that this call starts is armed. */
+  async function run(args: readonly string[]): Promise<unknown> {
+    return await forkpointJson(host, args, armedFor === '' ? {} : { FORKPOINT_CRASH_AT: armedFor });
+  }
+
+  async function listSnapshots(): Promise<Snapshots> {
+    return SnapshotsSchema.parse(await run(['snapshots', 'list', '-c', 'small']));
+  }
+
+  async function idOf(name: string): Promise<string> {
+    return (await listContainers()).find((one) => one.name === name)?.id ?? '';
+  }
+
+  async function listContainers(): Promise<z.infer<typeof ContainersSchema>> {
+    return ContainersSchema.parse(await run(['containers', 'list']));
+  }
+
+  /** The workspace is whole, nothing else is left, and what is on the disk is what is listed. */
+  async function requireSound(wanted: 'running' | 'stopped', snapshots: Snapshots): Promise<Sight> {
+    const sight = await small.requireSound(wanted);
+    requireNothingElse(sight, wanted === 'running' ? 1 : 0);
+    assert.deepEqual(sight.files, expectedFiles);
+    const partsOf = (place: string): string[] => [`${place}/rootfs`, `${place}/volumes/data`];
+    assert.deepEqual(
+      sight.subvolumes,
+      [
+        ...partsOf(`workspaces/${small.id}`),
+        ...snapshots.flatMap(({ name }) => partsOf(`snapshots/${small.id}/${name}`)),
+      ].sort(),
+    );
+    return sight;
+  }
+
+  /** No process, container or network namespace without a workspace. */
+  function requireNothingElse(sight: Sight, running: number): void {
+    assert.deepEqual(
+      sight.others.filter((one) => !expectedProcesses.some((pattern) => pattern.test(one))),
+      [],
+    );
+    assert.equal(sight.namespaces, running, 'named network namespaces');
+  }
+
+  /** The second workspace is there, running and listed, or nothing of it is. */
+  async function requireOther(isThere: boolean): Promise<void> {
+    const listed = (await listContainers()).filter((one) => one.name === 'other');
+    assert.deepEqual(
+      listed.map((one) => one.state),
+      isThere ? ['running'] : [],
+    );
+    const sight = await small.look('running');
+    assert.equal(sight.allContainers, isThere ? 2 : 1, 'containers of the engine');
+    assert.equal(sight.workspaces, isThere ? 2 : 1, 'directories of workspaces');
+    assert.equal(sight.subvolumes.filter((one) => one.startsWith('workspaces/')).length, isThere ? 4 : 2);
+    assert.deepEqual([sight.journal, sight.trash], [[], []]);
+    if (!isThere) requireNothingElse(sight, 1);
+  }
+
+  /** The newest of such snapshots is as good as one that no crash came near to. */
+  async function requireRestorable(isSuch: (snapshot: Snapshots[number]) => boolean): Promise<void> {
+    const found = (await listSnapshots()).find(isSuch);
+    assert.ok(found, 'there is no such snapshot');
+    await run(['snapshots', 'restore', '-c', 'small', '--name', found.name, '--safety', 'none']);
+    await requireSound('running', await listSnapshots());
+  }
+
+  async function deleteSafetySnapshots(): Promise<void> {
+    for (const { name } of (await listSnapshots()).filter((one) => one.kind === 'safety')) {
+      await run(['snapshots', 'delete', '-c', 'small', '--name', name]);
+    }
+  }
+
+  async function collect(failures: unknown[], title: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      failures.push(`--- ${title}: ${problem}\n${await endOfLog(host)}`);
+    }
+  }
+});
+
+function reportAll(failures: readonly unknown[]): void {
+  assert.ok(failures.length === 0, `${String(failures.length)} failed\n${failures.join('\n')}`);
+}

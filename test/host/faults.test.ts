@@ -1,0 +1,334 @@
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as z from 'zod';
+import { DaemonClient } from './daemonClient.ts';
+import { requireNoDamage } from './fsckReport.ts';
+import { bootHost, endHost, type TestHost } from './machine/machine.ts';
+import { chooseSeed, randomNumbers } from './random.ts';
+import {
+  SmallWorkspace,
+  endOfLog,
+  forkpoint,
+  forkpointJson,
+  killDaemon,
+  logLength,
+  logSince,
+  type Sight,
+  whenLogged,
+} from './small/smallWorkspace.ts';
+import { until } from './workspace.ts';
+
+const isLong = process.env['FORKPOINT_LONG'] === '1';
+const pool = '/var/lib/forkpoint';
+
+/** Takes all the space that the pool gives, in ever smaller pieces. */
+const fillPool = `
+n=0 size=$(df --output=avail -B1 ${pool} | tail -n 1)
+while [ "$size" -ge 4096 ]; do
+  if fallocate -l "$size" ${pool}/filler.$n 2>/dev/null; then n=$((n + 1)); else size=$((size / 2)); fi
+done`;
+
+/** What was deleted before makes no room any more afterwards. */
+const settlePool = `sync -f ${pool}; btrfs subvolume sync ${pool} >/dev/null; sync -f ${pool}`;
+
+const FailureSchema = z.object({ code: z.string(), args: z.record(z.string(), z.unknown()) });
+
+const SnapshotsSchema = z.array(
+  z.object({
+    name: z.string(),
+    alias: z.string().nullable(),
+    parent: z.string().nullable(),
+    isHead: z.boolean(),
+  }),
+);
+
+describe('a fault of the host', function () {
+  this.timeout(isLong ? 3_600_000 : 300_000);
+
+  let host: TestHost;
+  let small: SmallWorkspace;
+  const random = randomNumbers(chooseSeed());
+
+  before(async () => {
+    host = await bootHost({ name: 'faults', ifRunning: 'replace', poolSizeBytes: 3 * 1024 ** 3 });
+    small = await SmallWorkspace.create(host, 'small');
+    await small.mark('target');
+    await run(['snapshots', 'create', '-c', 'small', '--alias', 'target', '--mode', 'stateful']);
+    await small.mark('now');
+  });
+
+  afterEach(async function () {
+    if (this.currentTest?.state === 'failed') console.error(await endOfLog(host));
+    await host.run(['sh', '-c', `rm -f ${pool}/filler.* /usr/local/sbin/podman`]);
+    // What runs inside may have met the fault, too.
+    await run(['snapshots', 'restore', '-c', 'small', '--name', 'target', '--safety', 'none']);
+    await small.requireSound('running');
+    await small.mark('now');
+    await requireNoDamage(host);
+  });
+
+  after(() => endHost('faults'));
+
+  for (const [operation, args] of [
+    ['snapshots/create', ['snapshots', 'create', '-c', 'small', '--alias', 'full']],
+    ['snapshots/restore', ['snapshots', 'restore', '-c', 'small', '--name', 'target']],
+    ['containers/copy', ['containers', 'copy', '-c', 'small', '--snapshot', 'target', '--name', 'fork']],
+  ] as const) {
+    it(`leaves all or nothing of ${operation} when the disk is full from any step on`, async () => {
+      const before = await logLength(host);
+      await run(args);
+      const log = await logSince(host, before);
+      const steps = [...log.matchAll(new RegExp(`#\\d+ ${operation}: (\\S+)$`, 'gm'))].map(
+        ([, step]) => step ?? '',
+      );
+      assert.ok(steps.length > 4, steps.join());
+      await removeMade();
+      const chosen = isLong ? steps : steps.filter(() => random() < 1.6 / steps.length);
+      for (const step of chosen) {
+        await small.mark('now');
+        const result = await whenLogged(host, `${operation}: ${step}\n`, fillPool, () => attempt(args));
+        await host.run(['sh', '-c', `rm -f ${pool}/filler.*`]);
+        const where = `at "${step}": ${result}`;
+        const { state, mark, journal } = await glance();
+        assert.notEqual(state, 'frozen', where);
+        assert.equal(journal, '', where);
+        const { alias, fork } = await made();
+        if (operation === 'snapshots/create') assert.equal(alias, result === 'done', where);
+        if (operation === 'containers/copy') assert.equal(fork, result === 'done', where);
+        if (operation === 'snapshots/restore')
+          assert.equal(mark, result === 'done' ? 'target' : 'now', where);
+        await requireNoDamage(host);
+        await removeMade();
+        // A program that could not write has ended, and would be in no further snapshot.
+        await run(['snapshots', 'restore', '-c', 'small', '--name', 'target', '--safety', 'none']);
+      }
+    });
+  }
+
+  it('refuses a snapshot for whose memory there is no room before anything stands still', async () => {
+    // What was deleted before must not make room meanwhile. The reserve is 1 GiB, and 64 MiB are for what any snapshot takes.
+    await host.run([
+      'sh',
+      '-euc',
+      `${settlePool}; fallocate -l $(($(df --output=avail -B1 ${pool} | tail -n 1) - 1090 * 1048576)) ${pool}/filler.0`,
+    ]);
+    const before = await logLength(host);
+    for (const args of [
+      ['snapshots', 'create', '-c', 'small'],
+      ['snapshots', 'restore', '-c', 'small', '--name', 'target'],
+    ])
+      assert.equal(await attempt(args), 'pool.full');
+    assert.doesNotMatch(await logSince(host, before), /: (?:freeze|kill)$/m);
+    const { mark } = await small.requireSound('running');
+    assert.equal(mark, 'now');
+  });
+
+  it('lets snapshots be deleted from a disk that is full to the last block', async () => {
+    await run(['snapshots', 'create', '-c', 'small', '--alias', 'full', '--mode', 'stateless']);
+    await run(['snapshots', 'create', '-c', 'small', '--alias', 'child', '--mode', 'stateless']);
+    await until(async () => {
+      await host.run(['sh', '-uc', `${settlePool}; ${fillPool}`]);
+      const more = `${pool}/filler.more`;
+      return (await host.exec(['sh', '-c', `echo x > ${more} && sync ${more}`])).exitCode !== 0;
+    });
+    for (const alias of ['full', 'child']) await run(['snapshots', 'delete', '-c', 'small', '--name', alias]);
+    assert.equal((await glance()).journal, '');
+    assert.ok((await snapshots()).every(({ alias }) => alias !== 'full' && alias !== 'child'));
+  });
+
+  it('gives a snapshot up, and no more, when the container dies in the middle of its dump', async () => {
+    for (const step of ['freeze', 'dump']) {
+      const pid = await host.run(['podman', 'inspect', '--format', '{{.State.Pid}}', 'forkpoint-small']);
+      const args = ['snapshots', 'create', '-c', 'small', '--alias', 'full', '--mode', 'stateful'];
+      const result = await whenLogged(host, `snapshots/create: ${step}\n`, `kill -s KILL ${pid.trim()}`, () =>
+        attempt(args),
+      );
+      assert.equal((await made()).alias, result === 'done');
+      await removeMade();
+      await until(async () => (await glance()).state === 'stopped');
+      await run(['containers', 'start', '-c', 'small']);
+    }
+    const { mark } = await small.look('running');
+    assert.equal(mark, 'now');
+  });
+
+  it('goes back, or says that it could not, when the engine fails', async () => {
+    await breakPodman('*"container restore"*');
+    const restore = ['snapshots', 'restore', '-c', 'small', '--name', 'target'];
+    assert.ok(['restore.rolledBack', 'restore.stopped'].includes(await attempt(restore)));
+    await host.run(['rm', '/usr/local/sbin/podman']);
+    await run(['containers', 'start', '-c', 'small']);
+    assert.equal((await small.look('running')).mark, 'now');
+    await requireNoDamage(host);
+    await breakPodman('*');
+    assert.notEqual(await attempt(restore), 'done');
+    assert.notEqual(await attempt(['containers', 'stop', '-c', 'small']), 'done');
+    assert.equal((await forkpoint(host, ['fsck'])).exitCode, 1, 'what can not be looked at is not well');
+    await host.run(['rm', '/usr/local/sbin/podman']);
+    assert.equal((await look()).mark, 'now');
+  });
+
+  it('takes no other process for one of its own that had the same id', async () => {
+    const victim = (
+      await host.run(['sh', '-c', 'setsid -f sleep 987 </dev/null >/dev/null 2>&1; pgrep -f "sleep 987$"'])
+    )
+      .trim()
+      .split('\n')[0];
+    await killDaemon(host);
+    const [target] = (await snapshots()).filter((one) => one.alias === 'target');
+    await killDaemon(host);
+    const lazy = `{"snapshot": "${target?.name ?? ''}", "pid": ${victim ?? ''}, "startTime": "1"}`;
+    const record = `${pool}/workspaces/${small.id}/workspace.json`;
+    await host.run([
+      'python3',
+      '-c',
+      `import json; r = json.load(open("${record}")); r["lazy"] = ${lazy}; json.dump(r, open("${record}", "w"))`,
+    ]);
+    // To its record the memory was being read, by a process that is gone: it is restored again (H2).
+    await snapshots();
+    await until(async () => (await host.run(['cat', record])).includes('"lazy": null'), 30_000);
+    assert.equal((await small.requireSound('running')).mark, 'target');
+    await host.run(['kill', victim ?? '']);
+  });
+
+  it('keeps the timeline whole when the clock goes back, and loses nothing by it', async () => {
+    await killDaemon(host);
+    // A day ahead, for the daemon alone: the clock of the host is everybody's.
+    const shift =
+      'const now = Date.now; Date = class extends Date { constructor(...a) { a.length === 0 ? super(now() + 864e5) : super(...a); } static now() { return now() + 864e5; } };';
+    await host.run(['tee', '/root/shift.cjs'], { input: shift });
+    await host.run([
+      'sh',
+      '-c',
+      'helper=$(grep -o "/[^ ]*/helper.cjs" /usr/local/bin/forkpoint | head -n 1); NODE_OPTIONS="--require /root/shift.cjs" setsid -f node "$helper" daemon </dev/null >/dev/null 2>&1',
+    ]);
+    await until(
+      async () => (await host.exec(['test', '-S', '/run/forkpoint/forkpoint.sock'])).exitCode === 0,
+    );
+    const create = (alias: string): string[] => [
+      'snapshots',
+      'create',
+      '-c',
+      'small',
+      '--alias',
+      alias,
+      '--expiry',
+      '0.5',
+    ];
+    await run(create('ahead'));
+    await killDaemon(host);
+    await run(create('back'));
+    const [back, ahead] = [await named('back'), await named('ahead')];
+    assert.ok(ahead.name > back.name, 'the clock did not go back');
+    assert.equal(back.parent, ahead.name);
+    assert.ok(back.isHead);
+    for (const alias of ['ahead', 'back']) {
+      await run(['snapshots', 'restore', '-c', 'small', '--name', alias, '--safety', 'none']);
+      await small.requireSound('running');
+    }
+    await requireNoDamage(host);
+    for (const alias of ['ahead', 'back']) await run(['snapshots', 'delete', '-c', 'small', '--name', alias]);
+  });
+
+  it('that cuts connections at any moment loses no operation and does none twice', async () => {
+    const rounds = isLong ? 200 : 10;
+    const before = (await snapshots()).length;
+    let client = await DaemonClient.connect(host);
+    const again = async <T>(work: (client: DaemonClient) => Promise<T>): Promise<T> => {
+      for (;;) {
+        const cutting = sleep(random() * 600).then(() => client.cut());
+        const result = await work(client).then(
+          (value) => ({ value }),
+          (error: unknown) => {
+            if (!client.isClosed) throw error;
+            return null;
+          },
+        );
+        await cutting;
+        client = await DaemonClient.connect(host);
+        if (result !== null) return result.value;
+      }
+    };
+    for (let round = 0; round < rounds; round++) {
+      const key = (what: string): { idempotencyKey: string } => ({
+        idempotencyKey: `${what}-${String(round)}`,
+      });
+      const container = 'small';
+      const mode = round % 3 === 0 ? 'stateful' : 'stateless';
+      const { snapshot } = await again((one) =>
+        one.call('snapshots/create', { container, mode }, undefined, key('create')),
+      );
+      const { generation } = await client.call('containers/show', { container });
+      const restored = await again((one) =>
+        one.call(
+          'snapshots/restore',
+          { container, name: 'target', safety: 'none' },
+          undefined,
+          key('restore'),
+        ),
+      );
+      assert.equal(restored.workspace.generation, generation + 1, 'restored twice');
+      await again((one) =>
+        one.call('snapshots/delete', { container, name: snapshot.name }, undefined, key('delete')),
+      );
+      const present = await client.call('snapshots/list', { container });
+      assert.equal(present.length, before, 'a snapshot too many or too few');
+    }
+    await client.close();
+  });
+
+  /** Runs the command line. Answers `done` or the code of its failure. */
+  async function attempt(args: readonly string[]): Promise<string> {
+    const { exitCode, stderr } = await forkpoint(host, [...args, '--json']);
+    return exitCode === 0 ? 'done' : FailureSchema.parse(JSON.parse(stderr)).code;
+  }
+
+  /** From here on Podman fails where its arguments are such. */
+  async function breakPodman(pattern: string): Promise<void> {
+    const script = `#!/bin/sh\ncase "$*" in ${pattern}) echo broken >&2; exit 126;; esac\nexec /usr/bin/podman "$@"\n`;
+    await host.run(['sh', '-c', 'cat > /usr/local/sbin/podman; chmod 755 /usr/local/sbin/podman'], {
+      input: script,
+    });
+  }
+
+  /** What can be seen of the workspace also when its programs have ended. */
+  async function glance(): Promise<{ state: string; mark: string; journal: string }> {
+    const { state } = z.object({ state: z.string() }).parse(await run(['containers', 'show', '-c', 'small']));
+    const mark = await host.run(['cat', `${pool}/workspaces/${small.id}/rootfs/mark`]);
+    return { state, mark, journal: await host.run(['ls', `${pool}/journal`]) };
+  }
+
+  async function look(): Promise<Sight> {
+    await run(['containers', 'start', '-c', 'small']);
+    return small.look('running');
+  }
+
+  function run(args: readonly string[]): Promise<unknown> {
+    return forkpointJson(host, args);
+  }
+
+  async function snapshots(): Promise<z.infer<typeof SnapshotsSchema>> {
+    return SnapshotsSchema.parse(await run(['snapshots', 'list', '-c', 'small']));
+  }
+
+  async function named(alias: string): Promise<z.infer<typeof SnapshotsSchema>[number]> {
+    const found = (await snapshots()).find((one) => one.alias === alias);
+    assert.ok(found, `there is no "${alias}"`);
+    return found;
+  }
+
+  /** Whether the snapshot and the fork that the tests make are there. */
+  async function made(): Promise<{ alias: boolean; fork: boolean }> {
+    const containers = z.array(z.object({ name: z.string() })).parse(await run(['containers', 'list']));
+    return {
+      alias: (await snapshots()).some((one) => one.alias === 'full'),
+      fork: containers.some((one) => one.name === 'fork'),
+    };
+  }
+
+  async function removeMade(): Promise<void> {
+    const { alias, fork } = await made();
+    if (alias) await run(['snapshots', 'delete', '-c', 'small', '--name', 'full']);
+    if (fork) await run(['containers', 'delete', '-c', 'fork']);
+  }
+});

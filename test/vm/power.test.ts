@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as z from 'zod';
+import { SmallWorkspace, forkpoint, forkpointJson } from '../host/small/smallWorkspace.ts';
+import { requireNoDamage } from '../host/fsckReport.ts';
+import { bootHost, endHost } from '../host/machine/machine.ts';
+import { VmHost } from '../host/vm/vmHost.ts';
+
+const SnapshotsSchema = z.array(
+  z.object({ name: z.string(), alias: z.string().nullable(), kind: z.string(), durable: z.boolean() }),
+);
+type Snapshots = z.infer<typeof SnapshotsSchema>;
+const ContainersSchema = z.array(z.object({ id: z.string(), name: z.string() }));
+
+/** More rounds, which take as much longer. */
+const isLong = process.env['FORKPOINT_LONG'] === '1';
+
+const copy = ['containers', 'copy', '-c', 'small', '--snapshot', 'target', '--name'];
+
+const name = 'power';
+
+describe('a whole machine', function () {
+  let host: VmHost;
+  let small: SmallWorkspace;
+
+  before(async () => {
+    const booted = await bootHost({ name, machine: 'vm', ifRunning: 'replace' });
+    assert.ok(booted instanceof VmHost);
+    host = booted;
+    small = await SmallWorkspace.create(host, 'small');
+    await small.mark('target');
+  });
+
+  after(async () => {
+    await endHost(name);
+  });
+
+  it('runs the helper as a unit of systemd, on cgroup v2, with no work-around', async () => {
+    assert.equal(await host.run(['systemctl', 'is-active', 'forkpoint.service']), 'active\n');
+    assert.equal(await host.run(['systemctl', 'is-enabled', 'forkpoint.service']), 'enabled\n');
+    assert.equal(
+      await host.run(['stat', '--file-system', '--format', '%T', '/sys/fs/cgroup']),
+      'cgroup2fs\n',
+    );
+    assert.equal(await host.run(['cat', '/sys/module/apparmor/parameters/enabled']), 'Y\n');
+    const { findings } = z
+      .object({ findings: z.array(z.object({ level: z.string(), message: z.string() })) })
+      .parse(await forkpointJson(host, ['host', 'info']));
+    assert.deepEqual(
+      findings.filter(({ level }) => level === 'error'),
+      [],
+    );
+  });
+
+  it('snapshots, restores and forks, and nothing is left behind', async () => {
+    await create('target');
+    for (let round = 1; round <= (isLong ? 10 : 1); round++) {
+      await small.mark(`wreck ${String(round)}`);
+      await restore('target');
+      const sight = await small.requireSound('running');
+      assert.equal(sight.mark, 'target');
+    }
+    await forkpointJson(host, [...copy, 'whole']);
+    const fork = new SmallWorkspace(host, 'whole', await idOf('whole'));
+    const { engine, programs, advances, trouble, mark } = await fork.look('running');
+    assert.deepEqual(
+      { engine, programs: programs.length, advances, trouble, mark },
+      { engine: 'running', programs: 4, advances: true, trouble: '', mark: 'target' },
+    );
+    await forkpointJson(host, ['containers', 'delete', '-c', 'whole']);
+  });
+
+  it('H9, H16: has all or nothing of a snapshot in the middle of which the power went, and one that was done is whole', async () => {
+    const { where } = await cutDuring(['snapshots', 'create', '-c', 'small', '--alias'], ['whole', 'cut']);
+    const { mark } = await small.requireSound('running');
+    assert.equal(mark, 'before', where);
+    const made = (await snapshots()).find(({ alias }) => alias === 'cut');
+    if (made !== undefined) await restore(made.name);
+    assert.equal((await snapshots()).find(({ alias }) => alias === 'whole')?.durable, true);
+    await restore('whole', ['--safety', 'none']);
+    await small.requireSound('running');
+  });
+
+  it('has all or nothing of a restore in the middle of which the power went', async () => {
+    const { where } = await cutDuring(
+      ['snapshots', 'restore', '-c', 'small', '--name'],
+      ['target', 'target'],
+    );
+    const { mark } = await small.requireSound('running');
+    assert.ok(['target', 'before'].includes(mark), `"${mark}"; ${where}`);
+    await restore('target');
+    await small.requireSound('running');
+  });
+
+  it('has all or nothing of a fork in the middle of which the power went', async () => {
+    const { where } = await cutDuring(copy, ['whole', 'cut']);
+    const { mark } = await small.requireSound('running');
+    assert.equal(mark, 'before', where);
+    for (const { name: made } of await containers()) {
+      if (made === 'small') continue;
+      await forkpointJson(host, ['containers', 'start', '-c', made]);
+      const fork = new SmallWorkspace(host, made, await idOf(made));
+      assert.equal((await fork.look('running')).mark, 'target', `${made}; ${where}`);
+    }
+  });
+
+  /**
+   * Does something twice, and cuts the power at a random moment of the second time. Gives when that was, once the machine
+   * is up again, the checker is content and the workspace was started.
+   */
+  async function cutDuring(
+    what: readonly string[],
+    [first, second]: readonly [string, string],
+  ): Promise<{ readonly where: string }> {
+    await small.mark('target');
+    const started = performance.now();
+    await forkpointJson(host, [...what, first]);
+    const lasted = performance.now() - started;
+    await small.mark('before');
+    const before = await snapshots();
+    const cutAfterMs = Math.random() * lasted;
+    // Its answer is lost with the machine.
+    const underWay = forkpoint(host, [...what, second]).catch(() => undefined);
+    await sleep(cutAfterMs);
+    await host.cutPower();
+    await underWay;
+    await bootAgain();
+    const where = `the power went ${cutAfterMs.toFixed(0)} ms into ${lasted.toFixed(0)} ms`;
+    const names = (await snapshots()).map((one) => one.name);
+    for (const one of before) assert.ok(names.includes(one.name), `${one.name} is gone; ${where}`);
+    await requireNoDamage(host);
+    await forkpointJson(host, ['containers', 'start', '-c', 'small']);
+    return { where };
+  }
+
+  /** Until the helper has recovered: it listens to nobody before that. */
+  async function bootAgain(): Promise<void> {
+    await host.boot();
+    for (let attempt = 1; ; attempt++) {
+      const { exitCode, stderr } = await forkpoint(host, ['containers', 'list']);
+      if (exitCode === 0) return;
+      assert.ok(attempt < 5, stderr);
+    }
+  }
+
+  async function create(alias: string): Promise<void> {
+    await forkpointJson(host, [
+      ...['snapshots', 'create', '-c', 'small', '--alias', alias, '--mode', 'stateful'],
+    ]);
+  }
+
+  async function restore(which: string, options: readonly string[] = []): Promise<void> {
+    await forkpointJson(host, ['snapshots', 'restore', '-c', 'small', '--name', which, ...options]);
+  }
+
+  async function containers(): Promise<z.infer<typeof ContainersSchema>> {
+    return ContainersSchema.parse(await forkpointJson(host, ['containers', 'list']));
+  }
+
+  async function idOf(which: string): Promise<string> {
+    const id = (await containers()).find((one) => one.name === which)?.id;
+    assert.ok(id !== undefined, `there is no ${which}`);
+    return id;
+  }
+
+  async function snapshots(): Promise<Snapshots> {
+    const listed = await forkpointJson(host, ['snapshots', 'list', '-c', 'small']);
+    const all = z.array(z.object({ name: z.string() })).parse(listed);
+    return SnapshotsSchema.parse(
+      await Promise.all(
+        all.map((one) => forkpointJson(host, ['snapshots', 'show', '-c', 'small', '--name', one.name])),
+      ),
+    );
+  }
+});
