@@ -65,6 +65,8 @@ async function setUp(): Promise<Stage> {
       'forkpoint.hosts': ['demo'],
       // Draws the terminal as text of the page, which can be read.
       'terminal.integrated.gpuAcceleration': 'off',
+      // The list of tabs is shown for a single terminal, too: what is in front is read there.
+      'terminal.integrated.tabs.hideCondition': 'never',
       'files.autoSave': 'afterDelay',
       'files.autoSaveDelay': AUTO_SAVE_MS,
     },

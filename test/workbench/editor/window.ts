@@ -451,22 +451,28 @@ export class EditorWindow {
   /** Chooses an entry of a row's context menu by its exact name. */
   async chooseInRowMenu(label: string | RegExp, entry: string, view?: string): Promise<void> {
     const menu = this.page.locator('.monaco-menu');
-    let isClicked = false;
     await until(`the entry "${entry}" of the context menu to be taken`, async () => {
-      if (!(await menu.isVisible())) {
-        if (isClicked) return true;
-        // Also when it has closed by itself, as it does when the tree is drawn anew under it.
-        await this.openRowMenu(label, view);
-      }
-      const place = await menu
-        .locator(`.action-menu-item:has(.action-label[aria-label="${entry}"])`)
-        .boundingBox({ timeout: probeMs });
+      // It closes by itself when the tree is drawn anew under it.
+      if (!(await menu.isVisible())) await this.openRowMenu(label, view);
+      // A menu that has just opened ignores the mouse for 100 ms, so that the click that opened it chooses nothing.
+      await this.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 150)));
+      const item = menu.locator(`.action-menu-item:has(.action-label[aria-label="${entry}"])`);
+      const place = await item.boundingBox({ timeout: probeMs });
       if (place === null) return false;
-      isClicked = true;
+      // Whether the click arrives there: a menu that closed meanwhile would let it fall onto the tree.
+      const releases = await item.evaluateHandle(
+        (element: PageElement) => {
+          const seen = { count: 0 };
+          element.addEventListener('mouseup', () => seen.count++, true);
+          return seen;
+        },
+        undefined,
+        { timeout: probeMs },
+      );
       await this.page.mouse.click(place.x + place.width / 2, place.y + place.height / 2);
-      // A menu that has just opened ignores the mouse for a moment, so that the click that opened it chooses nothing.
-      await menu.waitFor({ state: 'hidden', timeout: 300 });
-      return true;
+      const isTaken = (await releases.evaluate((seen) => seen.count)) > 0;
+      if (isTaken) await menu.waitFor({ state: 'hidden', timeout: probeMs });
+      return isTaken;
     });
   }
 
@@ -654,6 +660,7 @@ interface PageElement {
   querySelector(selector: string): PageElement | null;
   querySelectorAll(selector: string): Iterable<PageElement>;
   getBoundingClientRect(): { top: number };
+  addEventListener(type: string, listener: () => void, capture: boolean): void;
 }
 
 function codiconName(classes: string): string | undefined {
