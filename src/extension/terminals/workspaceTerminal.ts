@@ -21,6 +21,9 @@ const HASTY_ENDS = 3;
 /** How long after a tab was closed it is told by whom, at most, in milliseconds. */
 const LEAVING_MS = 2000;
 
+/** What is typed before the shell is there waits for it, up to that much, in UTF-16 units: a key held down is not a command. */
+const TYPED_AHEAD_LIMIT = 4096;
+
 /** What a tab shows. */
 export interface TerminalPlace {
   readonly host: Host;
@@ -42,6 +45,8 @@ export class WorkspaceTerminal implements Pseudoterminal {
   readonly onDidClose = this.#closed.event;
   #size = FIRST_SIZE;
   #stream: HostStream | null = null;
+  /** Typed while there was no shell; half a line would be worse than none. */
+  #typedAhead = '';
   #isClosed = false;
   #leaving: NodeJS.Timeout | undefined;
   /** Lines above the screen are in this tab already. */
@@ -79,7 +84,8 @@ export class WorkspaceTerminal implements Pseudoterminal {
 
   handleInput(data: string): void {
     // Backpressure is the stream's: what can't be sent yet waits in it.
-    this.#stream?.write(data);
+    if (this.#stream !== null) this.#stream.write(data);
+    else if (this.#typedAhead.length + data.length <= TYPED_AHEAD_LIMIT) this.#typedAhead += data;
   }
 
   setDimensions(size: TerminalDimensions): void {
@@ -122,6 +128,8 @@ export class WorkspaceTerminal implements Pseudoterminal {
       stream.setEncoding('utf8');
       stream.on('error', () => undefined);
       stream.on('data', (text: string) => this.#written.fire(text));
+      if (this.#typedAhead !== '') stream.write(this.#typedAhead);
+      this.#typedAhead = '';
       const end = await stream.over;
       this.#stream = null;
       if (this.#wasClosed()) return;

@@ -1,5 +1,5 @@
 import type { Run } from '../host/run.ts';
-import { localAddresses, readConnections } from './sockets.ts';
+import { addressOf, isLocal, localAddresses, readConnections } from './sockets.ts';
 import type { Connection } from './sockets.ts';
 
 /** Table that the action script makes at CRIU's post-restore step. */
@@ -18,29 +18,22 @@ export async function closeOutsideConnections(run: Run, pid: number): Promise<vo
     '[::1]',
     ...own.map((address) => (address.includes(':') ? `[${address}]` : address)),
   ];
+  const outside = filter.map((address) => `not dst ${address}`).join(' and ');
+  // Connections within the namespace whose other end is not there, too: it belonged to a process that is in no snapshot,
+  // one started from outside or the relay of a forwarded port.
+  const abandoned = abandonedConnections(await readConnections(pid))
+    .filter(({ peer }) => isLocal(addressOf(peer), own))
+    .map(({ local, peer }) => `( src ${local} and dst ${peer} )`);
   await run('nsenter', [
     ...inside,
     'ss',
     '-K',
     'state',
     'connected',
-    filter.map((address) => `not dst ${address}`).join(' and '),
+    [`( ${outside} )`, ...abandoned].join(' or '),
   ]);
-  await closeAbandonedConnections(run, pid, inside);
   // Absent where CRIU ran no script; deleting what is not there is then the answer wanted.
   await run('nsenter', [...inside, 'nft', 'delete', 'table', ...TABLE], { accept: [0, 1] });
-}
-
-/**
- * Closes connections within the namespace whose other end is not there: it belonged to a process that is in no snapshot,
- * one started from outside or the relay of a forwarded port.
- */
-async function closeAbandonedConnections(run: Run, pid: number, inside: readonly string[]): Promise<void> {
-  const filter = abandonedConnections(await readConnections(pid)).map(
-    ({ local, peer }) => `( src ${local} and dst ${peer} )`,
-  );
-  if (filter.length > 0)
-    await run('nsenter', [...inside, 'ss', '-K', 'state', 'connected', filter.join(' or ')]);
 }
 
 /** The connections of which the other end is not among them. */

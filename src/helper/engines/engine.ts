@@ -28,6 +28,12 @@ export interface NamedContainer {
   readonly engine: Pick<WorkspaceRecord['engine'], 'container'>;
 }
 
+/** A container, and the directory of its workspace. */
+export interface PlacedContainer {
+  readonly record: WorkspaceRecord;
+  readonly directory: string;
+}
+
 /** What an image says about how to run it. */
 export interface ImageSource {
   /** Where its files are while {@link Engine.withImage} runs. */
@@ -73,6 +79,11 @@ export interface Engine {
     argv: readonly string[],
     runOptions?: RunOptions,
   ): Promise<Finished>;
+  /**
+   * Prepares a container that never ran for {@link restore} by the configuration of a sibling, made from the same
+   * specification, without starting anything. Answers false where the sibling has none; nothing was done then.
+   */
+  prepareLike(own: PlacedContainer, sibling: PlacedContainer): Promise<boolean>;
   /** Prepares a container that never ran for {@link restore}. */
   prepareForRestore(record: WorkspaceRecord): Promise<void>;
   /** Waits until the engine has noticed the end of the container and cleaned up, at most 30 s. */

@@ -1,5 +1,5 @@
 import { createServer } from 'node:net';
-import { readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
+import { readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import * as z from 'zod';
 import { ForkpointError } from '../../protocol/errors.ts';
@@ -11,8 +11,17 @@ import type { Finished, Run, RunOptions } from '../host/run.ts';
 import { Cgroup } from './cgroup.ts';
 import { execArguments, type ExecOptions } from './exec.ts';
 import { RUNTIME_ROOT } from './runtimeRoot.ts';
-import { exists } from '../subvolumes/btrfs.ts';
-import type { ContainerFacts, ContainerPaths, Engine, ImageSource, NamedContainer } from './engine.ts';
+import { exists, isMissing } from '../subvolumes/btrfs.ts';
+import type {
+  ContainerFacts,
+  ContainerPaths,
+  Engine,
+  ImageSource,
+  NamedContainer,
+  PlacedContainer,
+} from './engine.ts';
+import { siblingConfiguration } from './siblingConfiguration.ts';
+import type { ContainerIdentity } from './siblingConfiguration.ts';
 
 /** Network of the workspaces. Addresses are given by us, outside the range of automatic leases (H20). */
 const NETWORK = 'forkpoint';
@@ -82,6 +91,8 @@ export class Podman implements Engine {
   private readonly seen = new Map<string, ContainerFacts>();
   /** When the pid file of those that were stopped had been written, by its path. */
   private readonly restingSince = new Map<string, number>();
+  /** The network was there when it was last looked for. */
+  private hasNetwork = false;
 
   constructor(private readonly run: Run) {}
 
@@ -97,7 +108,39 @@ export class Podman implements Engine {
   }
 
   async create(record: WorkspaceRecord, paths: ContainerPaths): Promise<string> {
-    await this.ensureNetwork();
+    if (!this.hasNetwork) await this.ensureNetwork();
+    const id = await this.createInNetwork(record, paths).catch(async (error: unknown) => {
+      // Somebody may have removed it since.
+      if (await this.networkExists()) throw error;
+      await this.ensureNetwork();
+      return this.createInNetwork(record, paths);
+    });
+    await this.noteCreated(record, id);
+    return id;
+  }
+
+  /** Remembers a container that was just made, so that the engine need not be asked: its places differ from another's by the id. */
+  private async noteCreated(record: NamedContainer, id: string): Promise<void> {
+    this.seen.delete(record.engine.container);
+    const other = [...this.seen.values()].find((facts) => facts.id !== '');
+    if (other === undefined) return;
+    const facts: ContainerFacts = {
+      ...other,
+      id,
+      state: 'stopped',
+      pid: 0,
+      monitorPid: 0,
+      startedAtMs: 0,
+      checkpointDirectory: other.checkpointDirectory.replaceAll(other.id, id),
+      pidFile: other.pidFile.replaceAll(other.id, id),
+      monitorPidFile: other.monitorPidFile.replaceAll(other.id, id),
+    };
+    if (!(await exists(path.dirname(facts.checkpointDirectory)))) return;
+    this.seen.set(record.engine.container, facts);
+    this.restingSince.set(facts.pidFile, await writtenAt(facts.pidFile));
+  }
+
+  private async createInNetwork(record: WorkspaceRecord, paths: ContainerPaths): Promise<string> {
     const { spec } = record;
     const environment = podmanEnvironment(spec.env);
     const command = spec.command.length > 0 ? ['--', ...spec.command] : ['-P'];
@@ -286,6 +329,34 @@ export class Podman implements Engine {
     return this.podman(execArguments(record.engine, options, argv), runOptions);
   }
 
+  async prepareLike(own: PlacedContainer, sibling: PlacedContainer): Promise<boolean> {
+    const [facts, like] = await Promise.all([
+      this.factsQuickly(own.record),
+      this.factsQuickly(sibling.record),
+    ]);
+    if (facts.state === 'missing' || like.state === 'missing') return false;
+    const text = await readFile(configurationOf(like), 'utf8').catch((error: unknown) => {
+      if (isMissing(error)) return null;
+      throw error;
+    });
+    if (text === null) return false;
+    const identityOf = (
+      { record, directory }: PlacedContainer,
+      { id }: ContainerFacts,
+    ): ContainerIdentity => ({
+      ...{ id, directory },
+      hostname: record.spec.hostname,
+    });
+    const file = configurationOf(facts);
+    await writeFile(
+      `${file}.tmp`,
+      siblingConfiguration(text, identityOf(sibling, like), identityOf(own, facts)),
+      { mode: 0o600 },
+    );
+    await rename(`${file}.tmp`, file);
+    return true;
+  }
+
   async prepareForRestore(record: WorkspaceRecord): Promise<void> {
     // Podman restores only what has a config.json, which `init` writes, and is Exited, which `stop` makes it.
     await this.podman(['init', record.engine.container]);
@@ -357,9 +428,14 @@ export class Podman implements Engine {
     return null;
   }
 
-  private async ensureNetwork(): Promise<void> {
+  private async networkExists(): Promise<boolean> {
     const { exitCode } = await this.podman(['network', 'exists', NETWORK], { accept: [0, 1] });
-    if (exitCode === 0) return;
+    this.hasNetwork = exitCode === 0;
+    return this.hasNetwork;
+  }
+
+  private async ensureNetwork(): Promise<void> {
+    if (await this.networkExists()) return;
     await this.podman([
       'network',
       'create',
@@ -371,6 +447,7 @@ export class Podman implements Engine {
       '--disable-dns',
       NETWORK,
     ]);
+    this.hasNetwork = true;
   }
 
   private podman(args: readonly string[], options: RunOptions = {}): ReturnType<Run> {
@@ -402,6 +479,11 @@ export function podmanEnvironment(env: Readonly<Record<string, string>>): {
     }
   }
   return { args, inherited };
+}
+
+/** The OCI configuration of a container; the engine writes it at each start, and reads it at a restore. */
+export function configurationOf({ checkpointDirectory }: ContainerFacts): string {
+  return path.join(path.dirname(checkpointDirectory), 'config.json');
 }
 
 /** When a file was last written, in milliseconds since the epoch; 0 where there is none. */

@@ -11,6 +11,7 @@ import { ROOTFS } from '../catalogue/layout.ts';
 import { SCHEMA } from '../catalogue/records.ts';
 import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
 import { prepareWork } from '../checkpoint/dump.ts';
+import { sideBySide } from '../host/sideBySide.ts';
 import { writeOptionFile } from '../checkpoint/optionFile.ts';
 import type { ContainerFacts } from '../engines/engine.ts';
 import { containerPaths } from './container.ts';
@@ -25,7 +26,7 @@ import type { Call } from './services.ts';
 import { requireSpace } from './space.ts';
 import { Steps } from './steps.ts';
 import { verifySnapshot } from './verifySnapshot.ts';
-import { cloneFiles, closeConnections, ensureContainer, wakeLazily } from './wake.ts';
+import { cloneFiles, closeConnections, ensureReady, wakeLazily } from './wake.ts';
 import { CREATING, containerName, hostnameOf, macOf, requireFreeName, takenAddresses } from './workspaces.ts';
 
 /** A fork being made, as the journal has it. */
@@ -220,17 +221,14 @@ async function wakeFork(
       ...reserved,
       engine: { ...reserved.engine, id: engineId },
     });
+    const facts = await parts.engine.factsQuickly(record);
     const container = plan.isStateful
-      ? await steps.run('prepare', () => ensureContainer(parts, record))
-      : await parts.engine.facts(record);
+      ? await steps.run('prepare', () => ensureReady(parts, record, facts, original))
+      : facts;
     return { record, container };
   };
   // Side by side: new host keys take as long as a container, in which nothing of the workspace runs before it is woken.
-  // Neither is left alone if the other fails.
-  const [identified, made] = await Promise.allSettled([identify(), makeContainer()]);
-  if (identified.status === 'rejected') throw identified.reason;
-  if (made.status === 'rejected') throw made.reason;
-  const { record, container } = made.value;
+  const [, { record, container }] = await sideBySide(identify(), makeContainer());
   const wanted = { isStateful: plan.isStateful, start: true };
   const lazy = await wakeLazily(parts, record, snapshot, wanted, container, steps, async () => {
     for (const part of snapshot.parts) await parts.trash.move(live(part), { nestedMayGo: true });

@@ -12,6 +12,7 @@ import { HELD } from '../catalogue/trash.ts';
 import { Cgroup } from '../engines/cgroup.ts';
 import type { ContainerFacts } from '../engines/engine.ts';
 import { failureText } from '../host/failureText.ts';
+import { sideBySide } from '../host/sideBySide.ts';
 import { exists } from '../subvolumes/btrfs.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import {
@@ -88,8 +89,10 @@ export async function restoreInTurn(
   if (failed === null) await steps.run('wait', () => waitForLazyRestore(parts, workspace, call.signal));
   else if (workspace.lazy?.pid !== failed.pid) throw new ForkpointError('operation.cancelled');
   const isStateful = target.stateful && !params.cold;
-  await steps.run('verify', () => verifySnapshot(parts, workspace, target, isStateful));
-  const facts = await steps.run('inspect', () => ensureContainer(parts, workspace));
+  const [, facts] = await sideBySide(
+    steps.run('verify', () => verifySnapshot(parts, workspace, target, isStateful)),
+    steps.run('inspect', () => ensureContainer(parts, workspace)),
+  );
   const safetyMode = await steps.run('choose', () => chooseSafety(parts, workspace, facts, params.safety));
   const startedAt = parts.now();
   const safety = safetyMode === 'none' ? null : await freeName(parts, [workspace], startedAt);
@@ -196,10 +199,13 @@ export async function concludeRestore(
   const workspace = parts.catalogue.workspace(entry.workspace);
   const target = targetOf(parts, entry);
   const isMoved = workspace.generation >= entry.generation;
-  const record = isMoved
-    ? workspace
-    : await steps.run('head', () => moveHead(parts, workspace, target, entry, lazy));
-  if (entry.start) await steps.run('connections', () => closeConnections(parts, facts));
+  // Programs inside wait for the network, so nothing is done before that could be done beside it.
+  const [record] = await sideBySide(
+    isMoved
+      ? Promise.resolve(workspace)
+      : steps.run('head', () => moveHead(parts, workspace, target, entry, lazy)),
+    entry.start ? steps.run('connections', () => closeConnections(parts, facts)) : Promise.resolve(),
+  );
   await steps.run('close', () => finishRestore(parts, record, entry));
   superviseRestore(parts, record);
   parts.events.restored({

@@ -8,9 +8,9 @@ import { LAZY_FROM_BYTES } from '../checkpoint/lazyPages.ts';
 import { foreignAddresses, writeForeignAddresses } from '../checkpoint/foreignAddresses.ts';
 import { writeOptionFile } from '../checkpoint/optionFile.ts';
 import { Cgroup } from '../engines/cgroup.ts';
-import type { ContainerFacts } from '../engines/engine.ts';
+import type { ContainerFacts, PlacedContainer } from '../engines/engine.ts';
 import { isProfileLoaded } from '../engines/appArmor.ts';
-import { linkImages } from '../engines/podman.ts';
+import { configurationOf, linkImages } from '../engines/podman.ts';
 import { isRunning } from '../host/processes.ts';
 import { exists } from '../subvolumes/btrfs.ts';
 import { containerPaths } from './container.ts';
@@ -57,17 +57,28 @@ export async function ensureContainer(parts: Parts, workspace: WorkspaceRecord):
   return ensureReady(parts, workspace, made);
 }
 
-/** The container, which does not run, ready to be restored into; its files are in their place. */
+/**
+ * The container, which does not run, ready to be restored into; its files are in their place.
+ * @param sibling a workspace whose container was made from the same specification
+ */
 export async function ensureReady(
   parts: Parts,
   workspace: WorkspaceRecord,
   facts: ContainerFacts,
+  sibling: WorkspaceRecord | null = null,
 ): Promise<ContainerFacts> {
   if (facts.state === 'missing') return ensureContainer(parts, workspace);
-  const isReady =
-    (await exists(path.join(path.dirname(facts.checkpointDirectory), 'config.json'))) &&
-    (await isProfileLoaded(facts.appArmorProfile));
-  if (!isReady) await parts.engine.prepareForRestore(workspace);
+  const isUnderProfile = await isProfileLoaded(facts.appArmorProfile);
+  if (isUnderProfile && (await exists(configurationOf(facts)))) return facts;
+  const placed = (record: WorkspaceRecord): PlacedContainer => ({
+    record,
+    directory: parts.layout.workspace(record.id),
+  });
+  const isLikeSibling =
+    isUnderProfile &&
+    sibling !== null &&
+    (await parts.engine.prepareLike(placed(workspace), placed(sibling)));
+  if (!isLikeSibling) await parts.engine.prepareForRestore(workspace);
   return facts;
 }
 
