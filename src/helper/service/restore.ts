@@ -89,10 +89,14 @@ export async function restoreInTurn(
   if (failed === null) await steps.run('wait', () => waitForLazyRestore(parts, workspace, call.signal));
   else if (workspace.lazy?.pid !== failed.pid) throw new ForkpointError('operation.cancelled');
   const isStateful = target.stateful && !params.cold;
-  const [, facts] = await sideBySide(
-    steps.run('verify', () => verifySnapshot(parts, workspace, target, isStateful)),
-    steps.run('inspect', () => ensureContainer(parts, workspace)),
-  );
+  // Goes on beside all that stops nothing, and is awaited before anything is stopped.
+  const asked = ensureContainer(parts, workspace);
+  asked.catch(() => undefined);
+  await steps.run('verify', () => verifySnapshot(parts, workspace, target, isStateful));
+  const facts = await steps.run('inspect', async () => {
+    const seen = await parts.engine.factsQuickly(workspace);
+    return seen.state === 'running' ? seen : asked;
+  });
   const safetyMode = await steps.run('choose', () => chooseSafety(parts, workspace, facts, params.safety));
   const startedAt = parts.now();
   const safety = safetyMode === 'none' ? null : await freeName(parts, [workspace], startedAt);
@@ -117,6 +121,7 @@ export async function restoreInTurn(
   let downFrom: number;
   try {
     await steps.run('prepare', () => prepareFiles(parts, workspace, target));
+    await steps.run('ask', async () => requireSame(workspace, facts, await asked));
     downFrom = await leaveState(parts, workspace, facts, entry, safetyMode, steps);
   } catch (error) {
     await undoRestore(parts, entry);
@@ -134,6 +139,14 @@ export async function restoreInTurn(
     totalMs: steps.totalMs,
     timing: steps.timing,
   };
+}
+
+/** What was seen of a container at a glance must be what the engine itself says, or nothing is stopped. */
+function requireSame(workspace: WorkspaceRecord, seen: ContainerFacts, said: ContainerFacts): void {
+  if (seen.id === said.id && seen.pid === said.pid) return;
+  throw new ForkpointError('internal', {
+    problem: `the engine took "${workspace.name}" for ${said.state}, and it was seen ${seen.state}; it was left as it is`,
+  });
 }
 
 /** The snapshot that a restore goes to. */
