@@ -65,7 +65,7 @@ export function render(
     '',
     `${machine.join('; ')}. Load average ${load[0].toFixed(1)} before, ${load[1].toFixed(1)} after. ` +
       'One run on one host, the contenders in turns, their order reversed every round; medians (least – most). ' +
-      'Restore: from the call until it answers over TCP; for the bare dumps of a container that is down already.',
+      'Restore: from the call until it answers over TCP; for the bare dumps of a container that is down already. With safety snapshot: what runs is kept first; for Podman, by a checkpoint.',
     '',
     ...measured.flatMap((workload) => workloadTable(figures, workload)),
     ...hostTable(figures),

@@ -58,7 +58,7 @@ export class PodmanCheckpoint implements Contestant {
     ).container_statistics;
     const diskBytes = await bytesOf(`${this.staticDirectory}/checkpoint`);
 
-    await command([...checkpoint, name]);
+    const kept = await command([...checkpoint, name]);
     const started = performance.now();
     const restored = command(['podman', '--runtime', 'runc', 'container', 'restore', ...flags, name]);
     restored.catch(() => undefined);
@@ -72,6 +72,7 @@ export class PodmanCheckpoint implements Contestant {
       create: created.ms,
       frozen: (criu.freezing_time + criu.frozen_time) / 1000,
       answer: answerMs,
+      'safe-answer': kept.ms + answerMs,
       delete: performance.now() - deleteStarted,
       diskBytes,
     };
