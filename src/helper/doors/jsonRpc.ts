@@ -131,8 +131,10 @@ export function serveSession(socket: Socket, parts: SessionParts): Session {
     }
   });
   connection.onError(([error]) => {
+    // A client that went before it was told all is told of by the socket's own error.
+    if (!('code' in error && (error.code === 'EPIPE' || error.code === 'ECONNRESET')))
+      log.warn(`client ${client ?? 'without a name'}: ${error.message}`);
     // Framing that can't be read leaves nothing to go on with.
-    log.warn(`client ${client ?? 'without a name'}: ${error.message}`);
     socket.destroy();
   });
   socket.on('error', (error) => log.debug(`client ${client ?? 'without a name'}: ${error.message}`));
