@@ -83,21 +83,43 @@ export async function restoreInTurn(
   failed: LazyRestoreRecord | null = null,
 ): Promise<Result<'snapshots/restore'>> {
   const workspace = parts.catalogue.workspace(id);
-  const source = failed?.source ?? id;
-  const target = parts.catalogue.snapshot(parts.catalogue.workspace(source), params.name);
+  const target = parts.catalogue.snapshot(parts.catalogue.workspace(failed?.source ?? id), params.name);
   const steps = new Steps('restore', workspace.name, call, parts.log);
   if (failed === null) await steps.run('wait', () => waitForLazyRestore(parts, workspace, call.signal));
   else if (workspace.lazy?.pid !== failed.pid) throw new ForkpointError('operation.cancelled');
-  const isStateful = target.stateful && !params.cold;
-  // Goes on beside all that stops nothing, and is awaited before anything is stopped.
+  // Goes on beside all that stops nothing, and is awaited before anything is stopped, or the turn is given up.
   const asked = ensureContainer(parts, workspace);
   asked.catch(() => undefined);
+  try {
+    return await restoreAsked(
+      parts,
+      workspace,
+      target,
+      { ...params, isRepeat: failed !== null },
+      steps,
+      asked,
+    );
+  } finally {
+    await asked.catch(() => undefined);
+  }
+}
+
+/** @param asked what the engine says of the container */
+async function restoreAsked(
+  parts: Parts,
+  workspace: WorkspaceRecord,
+  target: SnapshotRecord,
+  wanted: Pick<Params<'snapshots/restore'>, 'safety' | 'cold'> & { readonly isRepeat: boolean },
+  steps: Steps,
+  asked: Promise<ContainerFacts>,
+): Promise<Result<'snapshots/restore'>> {
+  const isStateful = target.stateful && !wanted.cold;
   await steps.run('verify', () => verifySnapshot(parts, workspace, target, isStateful));
   const facts = await steps.run('inspect', async () => {
     const seen = await parts.engine.factsQuickly(workspace);
     return seen.state === 'running' ? seen : asked;
   });
-  const safetyMode = await steps.run('choose', () => chooseSafety(parts, workspace, facts, params.safety));
+  const safetyMode = await steps.run('choose', () => chooseSafety(parts, workspace, facts, wanted.safety));
   const startedAt = parts.now();
   const safety = safetyMode === 'none' ? null : await freeName(parts, [workspace], startedAt);
   // A workspace that was stopped when its safety snapshot was taken is stopped again by Undo.
@@ -105,15 +127,15 @@ export async function restoreInTurn(
     isStateful || !(target.kind === 'safety' && !target.stateful && target.statelessReason === null);
   const entry: RestoreEntry = {
     operation: 'restore',
-    workspace: id,
+    workspace: workspace.id,
     snapshot: target.name,
-    source,
+    source: target.workspace,
     safety,
     isStateful,
     start,
     generation: workspace.generation + 1,
     headBefore: workspace.head,
-    isRepeat: failed !== null,
+    isRepeat: wanted.isRepeat,
     isPastPointOfNoReturn: false,
     startedAt: startedAt.toISOString(),
   };
