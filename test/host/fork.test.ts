@@ -113,6 +113,7 @@ describe('forks of a busy workspace', function () {
     const tree = await host.run(['forkpoint', 'snapshots', 'list', '-c', 'shop', '--tree']);
     assert.match(tree, /fork "try-2", running/);
     assert.ok(forks.every((fork) => workspaceIn(fork).project === 'retail'));
+    assert.ok(forks.every((fork) => workspaceIn(fork).operation === null));
   });
 
   it('do not stop the original for longer than the freeze', async () => {

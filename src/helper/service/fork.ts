@@ -139,7 +139,7 @@ async function makeFork(
   };
   const done = { ...entry, isAwake: true };
   try {
-    return await parts.turns.take(
+    const { made, facts, hookFailure } = await parts.turns.take(
       id,
       call.signal,
       async () => {
@@ -152,19 +152,20 @@ async function makeFork(
         await steps.run('decide', () => parts.journal.write(done));
         steps.passPointOfNoReturn();
         const hookFailure = await concludeCopy(parts, done, record, facts, steps);
-        const workspace = await presentWorkspace(parts, parts.catalogue.workspace(id), facts);
-        return {
-          ...outcome,
-          ok: true,
-          workspace,
-          error: null,
-          hookFailure,
-          totalMs: steps.totalMs,
-          timing: steps.timing,
-        };
+        return { made: parts.catalogue.workspace(id), facts, hookFailure };
       },
       'containers/copy',
     );
+    return {
+      ...outcome,
+      ok: true,
+      // After its turn, so that it is not said to be under way still.
+      workspace: await presentWorkspace(parts, made, facts),
+      error: null,
+      hookFailure,
+      totalMs: steps.totalMs,
+      timing: steps.timing,
+    };
   } catch (error) {
     const failure = asForkFailure(original, plan, call, error);
     return {
