@@ -216,13 +216,22 @@ export class Host implements Disposable {
     if (this.state.kind !== 'connected') return;
     const before = JSON.stringify([this.lastInfo, this.workspaceList]);
     try {
-      // The host's own state changes seldom and takes long to tell.
-      if (this.isInfoStale || this.lastInfo === null) {
-        this.lastInfo = await this.connection.request('host/info', {});
-        this.isInfoStale = false;
+      const known = this.isInfoStale ? null : this.lastInfo;
+      // What changes meanwhile is asked for again.
+      this.isInfoStale = false;
+      // Side by side: the host's own state changes seldom and takes long to tell.
+      const [info, list] = await Promise.allSettled([
+        known ?? this.connection.request('host/info', {}),
+        known !== null && known.pool === null ? [] : this.connection.request('containers/list', {}),
+      ]);
+      if (info.status === 'rejected') {
+        this.isInfoStale = true;
+        throw info.reason;
       }
-      const workspaces =
-        this.lastInfo.pool === null ? [] : await this.connection.request('containers/list', {});
+      this.lastInfo = info.value;
+      // Without a pool there are none, and asking for them has failed.
+      if (info.value.pool !== null && list.status === 'rejected') throw list.reason;
+      const workspaces = info.value.pool === null || list.status === 'rejected' ? [] : list.value;
       this.workspaceList = { kind: 'ready', value: workspaces };
       this.forgetOthers(workspaces);
     } catch (error) {
