@@ -2,7 +2,7 @@ import { execa } from 'execa';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { copyFile, open, readFile, rename, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, open, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -204,8 +204,9 @@ function pidFile(vm: Pick<Vm, 'directory'>): string {
 async function startTime(pid: number): Promise<string | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  // A zombie only waits for its parent to take note.
-  return fields[0] === 'Z' ? undefined : fields[19];
+  // A zombie only waits for its parent to take note; but while it has other threads, they still hold its files.
+  const threads = await readdir(`/proc/${pid}/task`).catch(() => []);
+  return fields[0] === 'Z' && threads.length < 2 ? undefined : fields[19];
 }
 
 /** A port of loopback that is free now; QEMU fails loudly where another has taken it since. */
