@@ -33,6 +33,10 @@ const settlePool = `sync -f ${pool}; btrfs subvolume sync ${pool} >/dev/null; sy
 
 const FailureSchema = z.object({ code: z.string(), args: z.record(z.string(), z.unknown()) });
 
+const UndoSchema = z.object({
+  undo: z.object({ safety: z.string(), safetyIsStateful: z.boolean() }).nullable(),
+});
+
 const SnapshotsSchema = z.array(
   z.object({
     name: z.string(),
@@ -228,6 +232,43 @@ describe('a fault of the host', function () {
     }
     await requireNoDamage(host);
     for (const alias of ['ahead', 'back']) await run(['snapshots', 'delete', '-c', 'small', '--name', alias]);
+  });
+
+  it('H9 leaves the files of a safety snapshot whose memory was not on the disk when the power went, and says so', async () => {
+    await small.mark('before the cut');
+    await run(['snapshots', 'restore', '-c', 'small', '--name', 'target']);
+    const { undo } = UndoSchema.parse(await run(['containers', 'show', '-c', 'small']));
+    assert.ok(undo?.safetyIsStateful);
+    await small.look('running');
+    await killDaemon(host);
+    // What a disk has after that: the record of another boot, and images that were never written.
+    const directory = `${pool}/snapshots/${small.id}/${undo.safety}`;
+    await host.run(['python3', '-', `${directory}/snapshot.json`], {
+      input: `import json, sys
+record = json.load(open(sys.argv[1]))
+record.update(durable=False, bootId='another')
+for image in record['images']: image.pop('sha256', None)
+json.dump(record, open(sys.argv[1], 'w'))`,
+    });
+    await host.run([
+      'sh',
+      '-c',
+      `for image in ${directory}/memory/*; do : > "$image"; chmod 644 "$image"; done`,
+    ]);
+    const shown = UndoSchema.parse(await run(['containers', 'show', '-c', 'small']));
+    assert.equal(shown.undo?.safetyIsStateful, false);
+    await requireNoDamage(host);
+    const safety = z
+      .object({ stateful: z.boolean(), statelessReason: z.string(), durable: z.boolean() })
+      .parse(await run(['snapshots', 'show', '-c', 'small', '--name', undo.safety]));
+    assert.deepEqual(safety, {
+      stateful: false,
+      statelessReason: 'the host went down before its memory was written to the disk',
+      durable: true,
+    });
+    await run(['snapshots', 'restore', '-c', 'small', '--name', undo.safety, '--safety', 'none']);
+    assert.equal((await glance()).mark, 'before the cut');
+    await run(['snapshots', 'delete', '-c', 'small', '--name', undo.safety]);
   });
 
   it('that cuts connections at any moment loses no operation and does none twice', async () => {

@@ -9,7 +9,6 @@ import { writeOptionFile } from '../checkpoint/optionFile.ts';
 import { Cgroup } from '../engines/cgroup.ts';
 import { failureText } from '../host/failureText.ts';
 import { takeOverCommands } from '../host/leftCommands.ts';
-import { bootId } from '../host/processes.ts';
 import { exists } from '../subvolumes/btrfs.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import { undoCreate } from './createSnapshot.ts';
@@ -31,6 +30,7 @@ import {
   undoRestore,
 } from './restore.ts';
 import type { RestoreEntry } from './restore.ts';
+import { forgetLostMemory } from './lostMemory.ts';
 import { completeDelete } from './snapshots.ts';
 import { Steps } from './steps.ts';
 import { completeDeleteWorkspace, undoCreateWorkspace } from './workspaces.ts';
@@ -41,6 +41,7 @@ const UNATTENDED = { signal: new AbortController().signal, progress: () => undef
 export async function recover(parts: Parts): Promise<void> {
   await takeOverCommands(parts.log);
   await thawAll(parts);
+  for (const workspace of parts.catalogue.allWorkspaces()) await forgetLostMemory(parts, workspace);
   const { entries, unreadable } = await parts.journal.read();
   for (const file of unreadable) parts.log.error(`the journal entry ${file} can't be read; it is left alone`);
   // A promotion is finished or undone by where the restore within it has led.
@@ -62,8 +63,7 @@ export async function recover(parts: Parts): Promise<void> {
     for (const snapshot of parts.catalogue.snapshotsOf(workspace.id)) {
       if (snapshot.changedFiles === null) countChangesLater(parts, workspace, snapshot);
       if (snapshot.exclusiveBytes === null) measureLater(parts, workspace);
-      if (!snapshot.durable && snapshot.bootId === bootId())
-        makeDurableLater(parts, workspace, snapshot.name);
+      if (!snapshot.durable) makeDurableLater(parts, workspace, snapshot.name);
     }
   }
   parts.trash.emptySoon();
@@ -143,10 +143,12 @@ async function recoverCopy(parts: Parts, entry: CopyEntry): Promise<void> {
   await concludeCopy(parts, entry, record, await parts.engine.facts(record), steps);
 }
 
-async function recoverRestore(parts: Parts, entry: RestoreEntry): Promise<void> {
-  if (!entry.isPastPointOfNoReturn) return undoRestore(parts, entry);
-  const workspace = parts.catalogue.workspace(entry.workspace);
-  const target = targetOf(parts, entry);
+async function recoverRestore(parts: Parts, written: RestoreEntry): Promise<void> {
+  if (!written.isPastPointOfNoReturn) return undoRestore(parts, written);
+  const workspace = parts.catalogue.workspace(written.workspace);
+  const target = targetOf(parts, written);
+  // Its memory may have gone with the power since.
+  const entry = { ...written, isStateful: written.isStateful && target.stateful };
   const steps = new Steps('recover-restore', workspace.name, UNATTENDED, parts.log);
   const facts = await parts.engine.facts(workspace);
   if (await isAwake(parts, entry, facts)) {
