@@ -22,6 +22,8 @@ const WITH_NESTED = '.all';
 /** Where everything goes that is to be deleted: renamed at once, deleted in the background. */
 export class Trash {
   private emptying: Promise<void> | null = null;
+  /** Something was put in since the trash was last looked through. */
+  private isFilled = false;
   private isStopped = false;
 
   constructor(
@@ -56,7 +58,8 @@ export class Trash {
 
   /** Deletes what is in the trash, now and then, one thing after another; never awaited by a request. */
   emptySoon(): void {
-    this.emptying ??= this.empty().finally(() => {
+    this.isFilled = true;
+    this.emptying ??= this.emptyAll().finally(() => {
       this.emptying = null;
     });
   }
@@ -67,13 +70,20 @@ export class Trash {
     await this.emptying;
   }
 
-  /** Resolves when nothing is being deleted any more. */
+  /** Resolves when all is deleted that was put in before, as far as it can be. */
   async emptied(): Promise<void> {
     await this.emptying;
   }
 
   get isEmptying(): boolean {
     return this.emptying !== null;
+  }
+
+  private async emptyAll(): Promise<void> {
+    while (this.isFilled && !this.isStopped) {
+      this.isFilled = false;
+      await this.empty();
+    }
   }
 
   private async empty(): Promise<void> {

@@ -12,6 +12,9 @@ export const MAXIMUM_NESTED_SUBVOLUMES = 200;
 
 /** The btrfs operations that Forkpoint needs, through the `btrfs` program. Paths are absolute. */
 export class Subvolumes {
+  /** For each root: the wait for what was deleted before it began, and the next one, which all share who came since. */
+  private readonly waits = new Map<string, { next: Promise<void> | null; readonly current: Promise<void> }>();
+
   constructor(private readonly run: Run) {}
 
   /** Makes an empty subvolume; its parent directory must exist. */
@@ -123,8 +126,18 @@ export class Subvolumes {
   }
 
   /** Waits until the kernel has let go of what deleted subvolumes held, at most two minutes. */
-  async waitForDeleted(root: string): Promise<void> {
-    await this.run('btrfs', ['subvolume', 'sync', root], { timeoutMs: 120_000 });
+  waitForDeleted(root: string): Promise<void> {
+    const wait = this.waits.get(root);
+    if (wait === undefined) {
+      const current = this.run('btrfs', ['subvolume', 'sync', root], { timeoutMs: 120_000 })
+        .then(() => undefined)
+        .finally(() => this.waits.delete(root));
+      this.waits.set(root, { current, next: null });
+      return current;
+    }
+    // It takes half a minute, and many may be deleted meanwhile: a program for each would be hundreds.
+    wait.next ??= wait.current.catch(() => undefined).then(() => this.waitForDeleted(root));
+    return wait.next;
   }
 
   /** What deleting `directories` would free, in bytes, by the kernel's own count of shared extents. Slow: seconds for large trees. */
