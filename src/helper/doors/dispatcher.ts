@@ -60,6 +60,8 @@ interface Running extends KeyedOperation {
   result: Promise<unknown>;
   latest: StepProgress | null;
   outcome: Outcome | null;
+  /** Forgets it in time. */
+  forgetting: NodeJS.Timeout | undefined;
 }
 
 /** Finds the services that an operation needs; rejected with the reason when the host isn't ready for it. */
@@ -103,7 +105,8 @@ export class Dispatcher {
         : Promise.reject(ForkpointError.from(outcome.failure));
       result.catch(() => undefined);
       const cancel = new AbortController();
-      const running = { ...kept, cancel, listeners: new Set<Asker>(), result, latest: null, outcome };
+      const state = { cancel, listeners: new Set<Asker>(), result, latest: null, outcome };
+      const running = { ...kept, ...state, forgetting: undefined };
       this.#byKey.set(key, running);
       this.#forgetLater(key, running, kept.endedAt ?? Date.now());
     }
@@ -201,6 +204,7 @@ export class Dispatcher {
       result: Promise.resolve(),
       latest: null,
       outcome: null,
+      forgetting: undefined,
     };
     const tell = (progress: StepProgress): void => {
       running.latest = progress;
@@ -269,16 +273,17 @@ export class Dispatcher {
 
   #forgetLater(key: string, running: Running, endedAt: number): void {
     const forget = (forgotten: string): void => {
+      // Else it would hold the answer for its hour, however many there are.
+      clearTimeout(this.#byKey.get(forgotten)?.forgetting);
       this.#byKey.delete(forgotten);
       this.#answers.forget(forgotten);
     };
-    const timer = setTimeout(
+    running.forgetting = setTimeout(
       () => {
         if (this.#byKey.get(key) === running) forget(key);
       },
       Math.max(0, endedAt + ANSWER_KEPT_MS - Date.now()),
-    );
-    timer.unref();
+    ).unref();
     // A map goes through its keys in the order in which they came.
     for (const [oldest, { outcome }] of this.#byKey) {
       if (this.#byKey.size <= ANSWERS_KEPT) break;

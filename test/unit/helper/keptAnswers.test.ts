@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { statSync, writeFileSync } from 'node:fs';
 import * as path from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Dispatcher } from '../../../src/helper/doors/dispatcher.ts';
 import { KeptAnswers } from '../../../src/helper/doors/keptAnswers.ts';
 import { SnapshotNameSchema } from '../../../src/protocol/names.ts';
@@ -84,5 +86,25 @@ describe('a request that is repeated to the next daemon', () => {
     writeFileSync(path.join(directory, `${'0'.repeat(64)}.json`), '{"key": "k", "oper');
     const next = dispatcherIn(directory, { 'snapshots/delete': () => Promise.resolve(deleted) });
     assert.deepEqual(await next.call('snapshots/delete', aSnapshot, askerWith('k')), deleted);
+  });
+
+  it('is kept among the last five hundred alone, in memory too', async () => {
+    const results: WeakRef<object>[] = [];
+    const dispatcher = dispatcherIn(temporaryDirectory(), {
+      'snapshots/delete': () => {
+        const result = { ...deleted };
+        results.push(new WeakRef(result));
+        return Promise.resolve(result);
+      },
+    });
+    for (let index = 0; index < 520; index += 1)
+      await dispatcher.call('snapshots/delete', aSnapshot, askerWith(String(index)));
+    // What was looked at in a turn of the event loop stays until its end.
+    await new Promise(setImmediate);
+    setFlagsFromString('--expose-gc');
+    (runInNewContext('gc') as () => void)();
+    const held = results.slice(0, 10).filter((result) => result.deref() !== undefined);
+    assert.equal(held.length, 0);
+    assert.notEqual(results.at(-1)?.deref(), undefined);
   });
 });
