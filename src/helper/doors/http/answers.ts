@@ -279,8 +279,9 @@ function sendJson(
 
 function urlOf(request: IncomingMessage): URL {
   const target = request.url ?? '';
-  // Only the origin form (RFC 9112 § 3.2.1); a dot segment would be resolved and name another resource.
-  if (!target.startsWith('/') || /(^|\/)(\.|%2e){1,2}(\/|$)/i.test(pathOf(request)))
+  // Only the origin form (RFC 9112 § 3.2.1); a dot segment would be resolved and name another resource, and a backslash is
+  // taken for a slash (URL Standard, "path state").
+  if (!target.startsWith('/') || /\\|(^|\/)(\.|%2e){1,2}(\/|$)/i.test(pathOf(request)))
     throw refuse('its target is no path');
   try {
     return new URL(`http://api${target}`);

@@ -118,16 +118,17 @@ export function parametersOf(
  */
 export function queryFields(route: Route, query: URLSearchParams): Readonly<Record<string, unknown>> {
   const shape: Readonly<Record<string, z.ZodType>> = operations[route.operation].params.shape;
-  const fields: Record<string, unknown> = {};
+  const fields = new Map<string, unknown>();
   for (const [name, text] of query) {
-    if (Object.hasOwn(fields, name))
+    if (fields.has(name))
       throw new ForkpointError('request.invalid', {
         problem: `"${visible(name.slice(0, 80))}" is given twice`,
       });
     const known = Object.entries(shape).find(([parameter]) => jsonName(route, parameter) === name);
-    fields[name] = known === undefined ? text : readText(known[1], text);
+    fields.set(name, known === undefined ? text : readText(known[1], text));
   }
-  return fields;
+  // An assignment would take "__proto__" for something else than a name.
+  return Object.fromEntries(fields);
 }
 
 /** What HTTP calls a parameter of a route's operation. */

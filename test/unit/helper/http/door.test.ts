@@ -289,6 +289,7 @@ describe('the HTTP API', () => {
         'withSnapshots=true',
         'with_snapshots=yes',
         'x=1',
+        '__proto__=1',
         'with_snapshots=true&with_snapshots=true',
       ])
         isProblem(
@@ -333,6 +334,21 @@ describe('the HTTP API', () => {
         assert.equal(answer.headers['content-type'], 'application/problem+json');
       });
     }
+
+    it('a path as it is written, and none that leads elsewhere', async () => {
+      const { ask, token } = await openTestDoor({
+        services: { 'snapshots/list': () => Promise.resolve([]) },
+      });
+      const all = await token(['list']);
+      assert.equal((await ask('GET', snapshots, { token: all })).status, 200);
+      for (const target of [
+        '/api/v1/containers/other/../web/snapshots',
+        '/api/v1/containers/other/%2e%2E/web/snapshots',
+        '/api/v1/containers/other\\..\\web/snapshots',
+        '/api/v1/containers\\web/snapshots',
+      ])
+        isProblem(await ask('GET', target, { token: all }), 400, 'request.invalid');
+    });
 
     it('which methods a path has', async () => {
       const { ask, token } = await openTestDoor();
