@@ -63,10 +63,10 @@ export class SessionLostError extends Error {
 /** Greets the helper over its process. Rejected with `incompatible`, `helperFailed` or `connectionLost`. */
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { host, process: helper, patience, log } = options;
-  const connection = createMessageConnection(
-    new StreamMessageReader(helper.output),
-    new StreamMessageWriter(helper.stdin),
-  );
+  const reader = new StreamMessageReader(helper.output);
+  // It would tell of half a message again and again, after the connection's end, too, and keep that in memory for ever.
+  reader.partialMessageTimeout = 0;
+  const connection = createMessageConnection(reader, new StreamMessageWriter(helper.stdin));
   const session = new Session(connection, options);
   const started = performance.now();
   const greeting = connection.sendRequest(helloRequest, {

@@ -47,10 +47,10 @@ export class Client {
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    this.#connection = createMessageConnection(
-      new StreamMessageReader(socket),
-      new StreamMessageWriter(socket),
-    );
+    const reader = new StreamMessageReader(socket);
+    // It would keep this process alive for half a message whose other half never comes.
+    reader.partialMessageTimeout = 0;
+    this.#connection = createMessageConnection(reader, new StreamMessageWriter(socket));
     this.#closed = new Promise((resolve) => {
       socket.on('close', () => resolve());
     });

@@ -7,6 +7,8 @@ import {
   StreamMessageReader,
   StreamMessageWriter,
   type CancellationToken,
+  type DataCallback,
+  type Disposable,
   type NotificationType,
 } from 'vscode-jsonrpc/node';
 import { ForkpointError, type ErrorData } from '../../protocol/errors.ts';
@@ -28,12 +30,11 @@ import { DialSchema, dialRequest, openStreamRequest, type Dialled } from '../../
 import type { Log } from '../host/log.ts';
 import type { Program } from '../host/program.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import { Framing } from './framing.ts';
 import { SessionStreams, type ReachDoor } from './streams.ts';
 
 /** What a client that reads nothing may pile up in the daemon's memory, in bytes. */
 const MAXIMUM_UNREAD_BYTES = 64 * 1024 * 1024;
-/** How long after a half-close messages already received may still be on their way through the decoder. */
-const DECODING_MS = 100;
 
 /** What a session needs of the daemon. */
 export interface SessionParts {
@@ -61,17 +62,26 @@ export interface Session {
 export function serveSession(socket: Socket, parts: SessionParts): Session {
   const { dispatcher, log } = parts;
   let client: string | null = null;
-  let unanswered = 0;
+  const framing = new Framing();
+  /** Messages that are through the decoder, and requests among them that were not answered yet. */
+  let [decoded, unanswered] = [0, 0];
   let isEnding = false;
 
   const endWhenAnswered = (): void => {
-    if (isEnding && unanswered === 0) socket.end();
+    if (isEnding && unanswered === 0 && decoded >= framing.messages) socket.end();
   };
   const writer = new AnswerWriter(socket, () => {
     unanswered -= 1;
     endWhenAnswered();
   });
-  const connection = createMessageConnection(new StreamMessageReader(socket), writer);
+  const reader = new CountedReader(socket, (message) => {
+    decoded += 1;
+    if (Message.isRequest(message)) unanswered += 1;
+    endWhenAnswered();
+  });
+  // It would tell of half a message again and again, also of one whose client is gone, and keep that in memory for ever.
+  reader.partialMessageTimeout = 0;
+  const connection = createMessageConnection(reader, writer);
 
   const notify = <P>(type: NotificationType<P>, params: P): void => {
     if (socket.destroyed || !socket.writable) return;
@@ -89,7 +99,7 @@ export function serveSession(socket: Socket, parts: SessionParts): Session {
 
   const answer = async (method: string, params: unknown, token: CancellationToken): Promise<unknown> => {
     const [first, second] = Array.isArray(params) ? (params as unknown[]) : [params];
-    if (method === retireRequest.method) return parts.retire(RetireSchema.parse(first));
+    if (method === retireRequest.method) return parts.retire(retirementAskedBy(first));
     if (method === helloRequest.method) {
       const welcome = welcomeFor(first, parts.program);
       client = welcome.client;
@@ -122,7 +132,6 @@ export function serveSession(socket: Socket, parts: SessionParts): Session {
   };
 
   connection.onRequest(async (method, params, token) => {
-    unanswered += 1;
     try {
       return await answer(method, params as unknown, token);
     } catch (error) {
@@ -142,14 +151,36 @@ export function serveSession(socket: Socket, parts: SessionParts): Session {
     isEnding = true;
     endWhenAnswered();
   };
-  socket.on('end', () => setTimeout(end, DECODING_MS));
+  socket.on('end', end);
   socket.on('close', () => {
     if (client !== null) log.debug(`client ${client} disconnected`);
     streams.dispose();
     connection.dispose();
   });
+  socket.on('data', (chunk: Buffer) => {
+    if (framing.accepts(chunk)) return;
+    log.warn(`client ${client ?? 'without a name'}: what it sends is no message, or too large a one`);
+    socket.destroy();
+  });
   connection.listen();
   return { notify: (type, params) => client !== null && notify(type, params), end };
+}
+
+/** Tells of each message before it is acted upon. */
+class CountedReader extends StreamMessageReader {
+  readonly #onMessage: (message: Message) => void;
+
+  constructor(socket: Socket, onMessage: (message: Message) => void) {
+    super(socket);
+    this.#onMessage = onMessage;
+  }
+
+  override listen(callback: DataCallback): Disposable {
+    return super.listen((message) => {
+      this.#onMessage(message);
+      callback(message);
+    });
+  }
 }
 
 /** Tells when an answer has been handed to the socket. An answer to a client that is gone is no failure of the daemon's. */
@@ -170,6 +201,12 @@ class AnswerWriter extends StreamMessageWriter {
       if (Message.isResponse(message)) this.#onAnswered();
     }
   }
+}
+
+function retirementAskedBy(input: unknown): Retire {
+  const request = RetireSchema.safeParse(input);
+  if (!request.success) throw new ForkpointError('request.invalid', { problem: 'the request is malformed' });
+  return request.data;
 }
 
 function dial(reach: ReachDoor, input: unknown): Promise<Dialled> {

@@ -1,6 +1,7 @@
 import * as assert from 'node:assert/strict';
 import { existsSync, statSync } from 'node:fs';
 import { once } from 'node:events';
+import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CancellationTokenSource } from 'vscode-jsonrpc/node';
 import { ForkpointError } from '../../../src/protocol/errors.ts';
@@ -17,7 +18,7 @@ import {
   type Progress,
 } from '../../../src/protocol/session.ts';
 import { Daemon } from '../../../src/helper/doors/daemon.ts';
-import { cleanUp, clientOn, failureOf, gate, startTestDaemon } from './daemonHarness.ts';
+import { cleanUp, clientOn, countTimers, failureOf, framed, gate, startTestDaemon } from './daemonHarness.ts';
 
 const trash = operationRequest('host/trash');
 const list = operationRequest('containers/list');
@@ -140,6 +141,26 @@ describe('the daemon', () => {
       await closed;
       assert.deepEqual(await connection.sendRequest(trash, {}, {}), []);
     });
+  });
+
+  it('forgets half a message when its client is gone', async () => {
+    const { connectSocket, connect } = await startTestDaemon();
+    await connect();
+    const before = countTimers();
+    for (let count = 0; count < 5; count += 1) {
+      const socket = await connectSocket();
+      const closed = once(socket, 'close');
+      socket.end(framed({ id: 1, method: 'session/hello', params: {} }).subarray(0, -1));
+      socket.resume();
+      await closed;
+    }
+    assert.equal(countTimers(), before);
+  });
+
+  it('refuses a wish to take over that names no version, and stays', async () => {
+    const { connection } = await (await startTestDaemon()).connect();
+    const failure = await failureOf(connection.sendRequest(retireRequest.method, { version: 1 }));
+    assert.equal(failure.code, 'request.invalid');
   });
 
   it('gives a failure with its code, arguments and detail', async () => {
@@ -288,6 +309,27 @@ describe('the daemon', () => {
     finish.open();
     assert.deepEqual(await request, []);
     await closed;
+  });
+
+  it('answers all that a client has asked before it closed its input, however busy it is', async () => {
+    const { connectSocket } = await startTestDaemon({
+      services: {
+        'host/trash': () => {
+          // Nothing else happens meanwhile, as when many clients are served.
+          for (const end = performance.now() + 20; performance.now() < end;);
+          return Promise.resolve([]);
+        },
+      },
+    });
+    const socket = await connectSocket();
+    const said = buffer(socket);
+    const hello = { client: 'test', clientVersion: '1', protocol: PROTOCOL_VERSION };
+    const asked = Array.from({ length: 20 }, (_, id) => ({ id, method: 'host/trash', params: [{}, {}] }));
+    for (const message of [{ id: 'hello', method: 'session/hello', params: hello }, ...asked])
+      socket.write(framed(message));
+    socket.end();
+    const answers = (await said).toString().match(/"id":("hello"|\d+)/g) ?? [];
+    assert.equal(answers.length, 21);
   });
 
   it('waits for what is under way before it ends, and begins nothing more', async () => {

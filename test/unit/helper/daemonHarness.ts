@@ -170,6 +170,20 @@ export function clientOn(socket: Socket): TestClient {
   return { connection, socket };
 }
 
+/** A message as JSON-RPC has it on the wire. */
+export function framed(message: object): Buffer {
+  const body = Buffer.from(JSON.stringify({ jsonrpc: '2.0', ...message }));
+  return Buffer.concat([Buffer.from(`Content-Length: ${String(body.length)}\r\n\r\n`), body]);
+}
+
+/** Timers that keep this process alive. */
+export function countTimers(): number {
+  // In Node since 17.3, and not in the types of the oldest Node that the helper runs on.
+  const list: unknown = Reflect.get(process, 'getActiveResourcesInfo');
+  const all: unknown = typeof list === 'function' ? Reflect.apply(list, process, []) : [];
+  return Array.isArray(all) ? all.filter((one) => one === 'Timeout').length : 0;
+}
+
 /** The failure that a request ended with, as it travelled. */
 export async function failureOf(request: Promise<unknown>): Promise<ForkpointError> {
   try {
