@@ -82,6 +82,8 @@ export function createWorkspace(
         parts.engine.create(record, containerPaths(parts, record)),
       );
       await steps.run('start', () => parts.engine.start(record));
+      // With its record it exists: a cancellation between that and the end would be told of a workspace that is there.
+      steps.passPointOfNoReturn();
       const saved = await steps.run('record', () =>
         parts.catalogue.saveWorkspace({ ...record, engine: { ...record.engine, id: engineId } }),
       );
@@ -221,15 +223,16 @@ export function startWorkspace(
         engine: { ...record.engine, id: engineId },
       });
     }
-    await steps
-      .run('start', () => parts.engine.start(current))
-      .catch((cause: unknown) => {
+    // Within the step, before which a cancellation is no failure to start.
+    await steps.run('start', () =>
+      parts.engine.start(current).catch((cause: unknown) => {
         throw new ForkpointError(
           'workspace.startFailed',
           { workspace: record.name },
           { detail: ForkpointError.from(cause).detail, cause },
         );
-      });
+      }),
+    );
     return current;
   });
 }
@@ -245,15 +248,15 @@ export function stopWorkspace(
     await steps.run('wait', () => waitForLazyRestore(parts, record, call.signal));
     const facts = await parts.engine.facts(record);
     if (facts.state !== 'running') return record;
-    await steps
-      .run('stop', () => parts.engine.stop(record, params.timeout))
-      .catch((cause: unknown) => {
+    await steps.run('stop', () =>
+      parts.engine.stop(record, params.timeout).catch((cause: unknown) => {
         throw new ForkpointError(
           'workspace.notStopped',
           { workspace: record.name },
           { detail: ForkpointError.from(cause).detail, cause },
         );
-      });
+      }),
+    );
     return record;
   });
 }

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Turns } from '../../../src/helper/catalogue/turns.ts';
 import { Dispatcher } from '../../../src/helper/doors/dispatcher.ts';
+import type { Parts } from '../../../src/helper/service/parts.ts';
+import { startWorkspace, stopWorkspace } from '../../../src/helper/service/workspaces.ts';
 import { ForkpointError } from '../../../src/protocol/errors.ts';
 import { KeptAnswers } from '../../../src/helper/doors/keptAnswers.ts';
 import { cleanUp, failureOf, gate, memoryLog, servicesWith, temporaryDirectory } from './daemonHarness.ts';
@@ -83,5 +85,31 @@ describe('turns', () => {
       turns.take('c', never, () => Promise.reject(new Error('broken')), 'containers/copy'),
     );
     assert.deepEqual(ended, ['a null', 'c null']);
+  });
+});
+
+describe('a cancellation', () => {
+  it('that comes before a workspace is started or stopped is no failure of that', async () => {
+    const record = { id: 'ws-000000000001', name: 'web', lazy: null };
+    for (const [change, state] of [
+      [startWorkspace, 'stopped'],
+      [stopWorkspace, 'running'],
+    ] as const) {
+      const cancel = new AbortController();
+      const parts = {
+        catalogue: { workspace: () => record },
+        engine: {
+          facts: () => {
+            cancel.abort(new ForkpointError('operation.cancelled'));
+            return Promise.resolve({ state });
+          },
+        },
+        turns: new Turns(),
+        log: memoryLog(),
+      } as unknown as Parts;
+      const call = { signal: cancel.signal, progress: () => undefined, partial: () => undefined };
+      const failure = await failureOf(change(parts, { container: 'web', timeout: 0 }, call));
+      assert.equal(failure.code, 'operation.cancelled');
+    }
   });
 });
