@@ -71,7 +71,7 @@ async function readJournal(
   for (const name of await namesIn(directory)) {
     const file = path.join(directory, name);
     // A write that was cut short: the journal has what was there before it.
-    if (name.endsWith('.json.tmp')) continue;
+    if (name.endsWith('.json.tmp') || name.endsWith('.json.draft')) continue;
     const read = await readRecordFile(file, JournalEntrySchema);
     const stats = await stat(file).catch(() => null);
     if (read.kind === 'read' && stats !== null)
