@@ -116,6 +116,21 @@ describe('a crash of the daemon', function () {
     await requireRestorable((one) => one.alias === 'record');
   });
 
+  it('after any step of a snapshot of a stopped workspace leaves all of it or nothing', async () => {
+    const create = (alias: string): string[] => ['snapshots', 'create', '-c', 'small', '--alias', alias];
+    await run(['containers', 'stop', '-c', 'small']);
+    const steps = await stepsOf('create', 'small', () => run(create('whole-at-rest')));
+    await eachCrash('create', steps, 'record', async ({ point, next, isFinished }) => {
+      const alias = `at-rest-${point.replace(/[^a-z-]/g, '-')}`;
+      await crash(`create/${point}`, next, create(alias));
+      const snapshots = await listSnapshots();
+      const made = snapshots.find((one) => one.alias === alias);
+      assert.equal(made !== undefined, isFinished, `"${alias}" is ${made ? '' : 'not '}listed`);
+      if (made) assert.ok(made.isHead, 'it is not the head');
+      await requireSound('stopped', snapshots);
+    });
+  });
+
   it('after any step of a restore leaves the state before or the restored one, and the workspace running', async () => {
     const restore = ['snapshots', 'restore', '-c', 'small', '--name', 'target'];
     const steps = await stepsOf('restore', 'small', () => run(restore));

@@ -1,6 +1,6 @@
 import { ForkpointError } from '../../protocol/errors.ts';
 import { NAME_PATTERN } from '../../protocol/names.ts';
-import type { SnapshotName, WorkspaceId } from '../../protocol/names.ts';
+import type { WorkspaceId } from '../../protocol/names.ts';
 import type { Params, Result } from '../../protocol/operations.ts';
 import type { JournalEntry } from '../catalogue/journal.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
@@ -8,6 +8,7 @@ import { Cgroup } from '../engines/cgroup.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import {
   dumpSize,
+  findNested,
   makeSnapshotDirectory,
   prepareFreeze,
   takeFrozen,
@@ -22,6 +23,8 @@ import { asDurable, describeSnapshot, freeName, presentSnapshot } from './snapsh
 import { requireSpace } from './space.ts';
 import { Steps } from './steps.ts';
 import { hangUpTerminals } from './terminals.ts';
+
+type CreateEntry = Extract<JournalEntry, { operation: 'create-snapshot' }>;
 
 /** Takes a snapshot; ARCHITECTURE: "How a stateful snapshot is made". */
 export function createSnapshot(
@@ -52,15 +55,14 @@ export async function takeSnapshotInTurn(
 
   const createdAt = parts.now();
   const name = await freeName(parts, [workspace], createdAt);
-  const entry: JournalEntry = {
+  const entry: CreateEntry = {
     operation: 'create-snapshot',
     workspace: id,
     snapshot: name,
     startedAt: createdAt.toISOString(),
   };
-  await steps.run('journal', () => parts.journal.write(entry));
   try {
-    const { taken, freezeMs, isOnDisk } = await takeLive(parts, workspace, steps, name, params.mode);
+    const { taken, freezeMs, isOnDisk } = await takeLive(parts, workspace, steps, entry, params.mode);
     steps.passPointOfNoReturn();
     if (!isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
     const described = await describeSnapshot(parts, workspace, taken, {
@@ -88,10 +90,7 @@ export async function takeSnapshotInTurn(
 }
 
 /** Removes what a failed or interrupted create has made. The workspace was thawed before. */
-export async function undoCreate(
-  parts: Parts,
-  entry: Extract<JournalEntry, { operation: 'create-snapshot' }>,
-): Promise<void> {
+export async function undoCreate(parts: Parts, entry: CreateEntry): Promise<void> {
   parts.catalogue.forgetSnapshot(entry.workspace, entry.snapshot);
   // The live subvolumes are untouched, and all in here are snapshots of them.
   await parts.trash.move(parts.layout.snapshot(entry.workspace, entry.snapshot), { nestedMayGo: true });
@@ -99,14 +98,15 @@ export async function undoCreate(
   parts.trash.emptySoon();
 }
 
-/** Takes the workspace as it is: frozen while it runs, at rest otherwise. */
+/** Takes the workspace as it is: frozen while it runs, at rest otherwise. The intent is written before anything is made. */
 async function takeLive(
   parts: Parts,
   workspace: WorkspaceRecord,
   steps: Steps,
-  name: SnapshotName,
+  entry: CreateEntry,
   mode: 'auto' | 'stateful' | 'stateless',
 ): Promise<{ taken: Taken; freezeMs: number; isOnDisk: boolean }> {
+  const { snapshot: name } = entry;
   const facts = await steps.run('inspect', () => parts.engine.factsQuickly(workspace));
   if (facts.state !== 'running') {
     if (mode === 'stateful') {
@@ -116,13 +116,18 @@ async function takeLive(
       });
     }
     await requireSpace(parts.layout.root, 0);
+    // The look takes a program's time, the intent the disk's.
+    const nested = findNested(parts, workspace);
+    nested.catch(() => undefined);
+    await steps.run('journal', () => parts.journal.write(entry));
     await makeSnapshotDirectory(parts, workspace, name);
-    const taken = await steps.run('files', () => takeStopped(parts, workspace, name));
+    const taken = await steps.run('files', () => takeStopped(parts, workspace, name, nested));
     // btrfs commits within the call that makes a snapshot, its source's files written (fs/btrfs/ioctl.c, create_snapshot).
     return { taken, freezeMs: 0, isOnDisk: true };
   }
   const cgroup = Cgroup.of(facts.pid, facts.id);
   await requireSpace(parts.layout.root, mode === 'stateless' ? 0 : dumpSize(await cgroup.memory()));
+  await steps.run('journal', () => parts.journal.write(entry));
   const action = await steps.run('prepare', async () => {
     await makeSnapshotDirectory(parts, workspace, name);
     return prepareFreeze(parts, workspace);
