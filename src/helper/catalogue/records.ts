@@ -86,6 +86,8 @@ export const SnapshotRecordSchema = SnapshotSchema.omit({ isHead: true })
     /** Name, size in bytes and, of small ones, SHA-256 of each image file; verified before a restore stops anything. */
     images: z.array(z.object({ name: z.string(), bytes: z.int(), sha256: z.string().optional() })),
     imageOrigin: ImageOriginSchema.nullable(),
+    /** Whether its memory was compared with that of an earlier snapshot, with which it shares the blocks of equal pages. */
+    pagesCompared: z.boolean().default(false),
     /** All local addresses that dumped sockets may use, those of a fork's originals included (H21). */
     addresses: z.array(z.string()),
     /** Whose machine id, host keys and name its files bear, where that is not its workspace: a promoted fork's. */

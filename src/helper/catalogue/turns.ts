@@ -4,6 +4,7 @@ import { unlessCancelled } from '../host/cancellation.ts';
 export class Turns {
   private readonly last = new Map<string, Promise<void>>();
   private readonly holders = new Map<string, string>();
+  private idleSince = performance.now();
 
   /** @param onFree told when {@link holder} no longer answers what it did for that key */
   constructor(private readonly onFree: (key: string) => void = () => undefined) {}
@@ -24,6 +25,7 @@ export class Turns {
     this.last.set(key, chained);
     void chained.then(() => {
       if (this.last.get(key) === chained) this.last.delete(key);
+      this.idleSince = performance.now();
     });
     try {
       await unlessCancelled(before, signal);
@@ -37,6 +39,11 @@ export class Turns {
     } finally {
       leave();
     }
+  }
+
+  /** For how long nobody has had a turn or waited for one, in milliseconds. */
+  get idleMs(): number {
+    return this.last.size > 0 ? 0 : performance.now() - this.idleSince;
   }
 
   /** What is under way for `key`, or null. */

@@ -158,6 +158,117 @@ fi
 echo "$code" > "$status.tmp" && mv "$status.tmp" "$status"
 `;
 
+/**
+ * Makes the pages that are equal in an image and in an earlier one share their blocks. Arguments: the earlier image, the one
+ * to be changed, bytes of a page, "try" or "share". Each line of standard input names a stretch: offset in the one, or "-"
+ * where it has no counterpart, offset in the other, bytes. Prints how many bytes are equal, and how many are not; "try" only
+ * counts.
+ *
+ * FIDEDUPERANGE (ioctl_fideduperange(2); its number is the same wherever CRIU runs) compares once more under the kernel's
+ * locks, so whatever this program believes, no content can change. btrfs swaps references within a transaction
+ * (fs/btrfs/reflink.c, btrfs_clone), so a power cut leaves the one or the other, of the same content.
+ * Pages that are not shared are written again as they are: btrfs frees an extent only once no part of it is referenced
+ * (fs/btrfs/file.c, btrfs_drop_extents), and those of a dump span far more than what differs. They go elsewhere on the disk
+ * before they take the place of what was there, which no reader can tell from it.
+ */
+const SHARE_PAGES = `use strict;
+use warnings;
+use IO::Handle;
+my ($sourceName, $targetName, $page, $mode) = @ARGV;
+# Read at once; and the most that older kernels take in one call.
+my ($window, $most) = (1 << 20, 16 << 20);
+# From an offset of the target to that of the source; and the pages that were compared last, which are all equal or all not.
+my ($lead, $isEqual, $start, $length);
+my ($shared, $kept) = (0, 0);
+
+setpriority(0, 0, 19);
+system("ionice", "-c", "3", "-p", $$);
+open(my $source, "<:raw", $sourceName) or die "$sourceName: $!";
+open(my $target, "+<:raw", $targetName) or die "$targetName: $!";
+
+sub content {
+  my ($file, $at, $length) = @_;
+  my $content = "";
+  sysseek($file, $at, 0) or die "seek: $!";
+  while (length($content) < $length) {
+    my $count = sysread($file, $content, $length - length($content), length($content));
+    die "read: $!" unless defined $count;
+    die "an image is shorter than its page map" if $count == 0;
+  }
+  return $content;
+}
+
+sub keep {
+  my ($at, $length) = @_;
+  $kept += $length;
+  return if $mode eq "try";
+  for (my $end = $at + $length; $at < $end; $at += $window) {
+    my $part = $end - $at < $window ? $end - $at : $window;
+    my $same = content($target, $at, $part);
+    sysseek($target, $at, 0) or die "seek: $!";
+    my $count = syswrite($target, $same);
+    die "write: $!" unless defined $count && $count == $part;
+  }
+}
+
+sub share {
+  my ($at, $length) = @_;
+  if ($mode eq "try") {
+    $shared += $length;
+    return;
+  }
+  while ($length > 0) {
+    my $part = $length < $most ? $length : $most;
+    my $request = pack("QQSSLqQQlL", $lead + $at, $part, 1, 0, 0, fileno($target), $at, 0, 0, 0);
+    ioctl($source, 0xC0189436, $request) or die "FIDEDUPERANGE: $!";
+    my ($done, $status) = (unpack("QQSSLqQQlL", $request))[7, 8];
+    if ($status < 0) {
+      $! = -$status;
+      die "FIDEDUPERANGE: $!";
+    }
+    # 1 is FILE_DEDUPE_RANGE_DIFFERS.
+    return keep($at, $length) if $status != 0 || $done == 0;
+    $shared += $done;
+    $at += $done;
+    $length -= $done;
+  }
+}
+
+sub settle {
+  return if $length == 0;
+  if ($isEqual) { share($start, $length); }
+  else { keep($start, $length); }
+  $length = 0;
+}
+
+while (my $line = <STDIN>) {
+  my ($sourceAt, $targetAt, $bytes) = split(" ", $line);
+  if ($sourceAt eq "-") {
+    keep($targetAt, $bytes);
+    next;
+  }
+  $lead = $sourceAt - $targetAt;
+  $length = 0;
+  my $end = $targetAt + $bytes;
+  for (my $at = $targetAt; $at < $end; $at += $window) {
+    my $part = $end - $at < $window ? $end - $at : $window;
+    my ($before, $now) = (content($source, $lead + $at, $part), content($target, $at, $part));
+    for (my $inside = 0; $inside < $part; $inside += $page) {
+      my $same = substr($before, $inside, $page) eq substr($now, $inside, $page);
+      if ($length == 0 || $same != $isEqual) {
+        settle();
+        ($isEqual, $start) = ($same, $at + $inside);
+      }
+      $length += $page;
+    }
+  }
+  settle();
+}
+# At once, rather than by the flush before the next freeze.
+$mode eq "try" or IO::Handle::sync($target) or die "fsync: $!";
+print "$shared $kept\\n";
+`;
+
 /** Where the host's static init is installed (Debian: catatonit; Fedora puts it below libexec). */
 export const INIT_CANDIDATES = [
   '/usr/bin/catatonit',
@@ -178,6 +289,7 @@ export class Assets {
   readonly watchdog: string;
   readonly releaseNetwork: string;
   readonly lazyPages: string;
+  readonly sharePages: string;
   readonly seccompProfile: string;
 
   constructor(private readonly directory: string) {
@@ -185,6 +297,7 @@ export class Assets {
     this.watchdog = path.join(directory, 'watchdog.sh');
     this.releaseNetwork = path.join(directory, 'release-network.sh');
     this.lazyPages = path.join(directory, 'lazy-pages.sh');
+    this.sharePages = path.join(directory, 'share-pages.pl');
     this.seccompProfile = path.join(directory, 'seccomp.json');
   }
 
@@ -195,6 +308,7 @@ export class Assets {
     await replace(this.watchdog, WATCHDOG, 0o700);
     await replace(this.releaseNetwork, RELEASE_NETWORK, 0o700);
     await replace(this.lazyPages, LAZY_PAGES, 0o700);
+    await replace(this.sharePages, SHARE_PAGES, 0o600);
     const profile = await firstExisting(SECCOMP_CANDIDATES);
     if (profile !== null)
       await replace(this.seccompProfile, withoutIoUring(await readFile(profile, 'utf8')), 0o600);

@@ -80,10 +80,11 @@ export function measureLater(parts: Parts, workspace: WorkspaceRecord): void {
     for (const { name } of new Set([...unknown, ...parents])) {
       const record = current(parts, workspace, name);
       if (!record) continue;
-      const files = await parts.subvolumes.exclusiveBytes(
-        filesOf(parts, workspace, record).map(({ directory }) => directory),
-      );
-      await update(parts, workspace, name, { exclusiveBytes: files + record.memoryBytes });
+      const exclusiveBytes = await parts.subvolumes.exclusiveBytes([
+        ...filesOf(parts, workspace, record).map(({ directory }) => directory),
+        ...(record.stateful ? [parts.layout.memory(record.workspace, name)] : []),
+      ]);
+      await update(parts, workspace, name, { exclusiveBytes });
     }
   });
 }
@@ -102,12 +103,13 @@ export async function forgetSizesNear(
   }
 }
 
-function current(parts: Parts, workspace: WorkspaceRecord, name: string): SnapshotRecord | undefined {
+/** The snapshot as it is by now; undefined once it is gone. */
+export function current(parts: Parts, workspace: WorkspaceRecord, name: string): SnapshotRecord | undefined {
   return parts.catalogue.snapshotsOf(workspace.id).find((snapshot) => snapshot.name === name);
 }
 
 /** Under the workspace's turn: a delete or an edit must not be overwritten. */
-async function update(
+export async function update(
   parts: Parts,
   workspace: WorkspaceRecord,
   name: string,

@@ -9,6 +9,7 @@ import { Turns } from '../catalogue/turns.ts';
 import { Assets } from '../checkpoint/assets.ts';
 import { readImageOrigin } from '../checkpoint/imageOrigin.ts';
 import { LazyPages } from '../checkpoint/lazyPages.ts';
+import { PageSharing } from '../checkpoint/pageSharing.ts';
 import { Podman } from '../engines/podman.ts';
 import { failureText } from '../host/failureText.ts';
 import type { HostOperation } from '../host/hostServices.ts';
@@ -92,6 +93,7 @@ export async function createServices(given: {
   await assets.install();
   const subvolumes = new Subvolumes(run);
   const queue = new Queue(log);
+  const unhurried = new Queue(log);
   const origins = new Map<string, Promise<ImageOrigin>>();
   const parts: Parts = {
     log,
@@ -110,6 +112,7 @@ export async function createServices(given: {
     trash: new Trash(layout.trash(), subvolumes, log),
     engine: new Podman(run),
     lazyPages: new LazyPages(assets.lazyPages, (id) => `${layout.workspace(id)}/lazy-pages.status`),
+    pageSharing: new PageSharing(run, assets.sharePages, log),
     imageOrigin: (runtime) => {
       const known = origins.get(runtime) ?? readImageOrigin(run, runtime);
       origins.set(runtime, known);
@@ -117,6 +120,7 @@ export async function createServices(given: {
     },
     later: (title, work) => queue.add(title, work),
     meanwhile: (title, work) => queue.start(title, work),
+    eventually: (title, work) => unhurried.add(title, work),
     now: () => new Date(),
   };
   const expiry = new Expiry(parts);
@@ -132,7 +136,7 @@ export async function createServices(given: {
     services: { ...servicesOf(parts, expiry), ...api.services() },
     reach: new Reach(parts, given.paths),
     recover: () => recover(parts),
-    background: () => startBackground(parts, expiry, queue, api, ballast),
+    background: () => startBackground(parts, expiry, { queue, unhurried }, api, ballast),
   };
 }
 
@@ -172,7 +176,13 @@ async function answer<T>(work: () => T): Promise<T> {
   return Promise.resolve().then(work);
 }
 
-function startBackground(parts: Parts, expiry: Expiry, queue: Queue, api: Api, ballast: Ballast): Background {
+function startBackground(
+  parts: Parts,
+  expiry: Expiry,
+  { queue, unhurried }: { queue: Queue; unhurried: Queue },
+  api: Api,
+  ballast: Ballast,
+): Background {
   let expiryHasWork = true;
   let round: Promise<void> | null = null;
   const look = (): void => {
@@ -195,11 +205,13 @@ function startBackground(parts: Parts, expiry: Expiry, queue: Queue, api: Api, b
   return {
     stop: async () => {
       clearInterval(timer);
-      queue.close();
+      void queue.close();
+      await unhurried.close();
       await round;
       await parts.trash.stop();
     },
-    hasWork: () => api.isOn || expiryHasWork || queue.isBusy || parts.trash.isEmptying,
+    hasWork: () => api.isOn || expiryHasWork || queue.isBusy || unhurried.isBusy || parts.trash.isEmptying,
+    // What is unhurried is broken off, and begun again by the successor.
     isBusy: () => queue.isBusy,
   };
 }
@@ -209,24 +221,24 @@ class Queue {
   private last: Promise<void> = Promise.resolve();
   private readonly running = new Set<string>();
   private readonly waiting = new Set<string>();
-  private isClosed = false;
+  private readonly ending = new AbortController();
 
   constructor(private readonly log: Log) {}
 
   /** What waits under the same title already is not queued again. */
-  add(title: string, work: () => Promise<void>): void {
+  add(title: string, work: (signal: AbortSignal) => Promise<void>): void {
     if (this.waiting.has(title)) return;
     this.waiting.add(title);
     this.last = this.last.then(async () => {
       this.waiting.delete(title);
-      if (this.isClosed) return;
+      if (this.ending.signal.aborted) return;
       this.running.add(title);
       await this.run(title, work);
       this.running.delete(title);
     });
   }
 
-  start(title: string, work: () => Promise<void>): void {
+  start(title: string, work: (signal: AbortSignal) => Promise<void>): void {
     this.running.add(title);
     void this.run(title, work).finally(() => this.running.delete(title));
   }
@@ -235,16 +247,19 @@ class Queue {
     return this.running.size + this.waiting.size > 0;
   }
 
-  /** What waits is left: it is computed again after the next start. */
-  close(): void {
-    this.isClosed = true;
+  /** What waits is left: it is computed again after the next start. Answers the end of what is under way in the row. */
+  close(): Promise<void> {
+    this.ending.abort();
+    return this.last;
   }
 
-  private async run(title: string, work: () => Promise<void>): Promise<void> {
+  private async run(title: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const { signal } = this.ending;
     try {
-      await work();
+      await work(signal);
       this.log.debug(`done in the background: ${title}`);
     } catch (error) {
+      if (signal.aborted) return;
       this.log.warn(`in the background: ${title}: ${failureText(error)}`);
     }
   }

@@ -19,6 +19,7 @@ import type { Taken } from './freeze.ts';
 import { waitForLazyRestore } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
 import type { Call } from './services.ts';
+import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName, presentSnapshot } from './snapshotRecord.ts';
 import { requireSpace } from './space.ts';
 import { Steps } from './steps.ts';
@@ -81,6 +82,7 @@ export async function takeSnapshotInTurn(
     await steps.run('close', () => parts.journal.close(entry));
     countChangesLater(parts, moved, record);
     measureLater(parts, moved);
+    shareMemoryLater(parts, moved, record);
     parts.events.changed({ workspace: id, created: name });
     return { snapshot: presentSnapshot(moved, record), timing: steps.timing };
   } catch (error) {

@@ -6,6 +6,7 @@ import type { Turns } from '../catalogue/turns.ts';
 import type { Trash } from '../catalogue/trash.ts';
 import type { Assets } from '../checkpoint/assets.ts';
 import type { LazyPages } from '../checkpoint/lazyPages.ts';
+import type { PageSharing } from '../checkpoint/pageSharing.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Log } from '../host/log.ts';
 import type { Run } from '../host/run.ts';
@@ -32,11 +33,17 @@ export interface Parts {
   readonly engine: Engine;
   readonly assets: Assets;
   readonly lazyPages: LazyPages;
+  readonly pageSharing: PageSharing;
   /** What the images made on this host depend on; read once for each runtime. */
   imageOrigin(runtime: 'runc' | 'crun'): Promise<ImageOrigin>;
   /** Starts work that goes on beside all requests. */
   meanwhile(title: string, work: () => Promise<void>): void;
   /** Queues work for when nobody waits, one after another: counts and sizes. */
   later(title: string, work: () => Promise<void>): void;
+  /**
+   * Queues long work of little haste, which waits by itself until nothing else is under way; one after another, beside what
+   * {@link later} queues. `signal` aborts when the daemon ends; it is to be queued again after the next start.
+   */
+  eventually(title: string, work: (signal: AbortSignal) => Promise<void>): void;
   now(): Date;
 }

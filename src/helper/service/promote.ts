@@ -19,6 +19,7 @@ import { waitForLazyRestore } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
 import { restoreInTurn } from './restore.ts';
 import type { Call } from './services.ts';
+import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName } from './snapshotRecord.ts';
 import { requireUnpinned } from './snapshots.ts';
 import { requireSpace } from './space.ts';
@@ -290,6 +291,7 @@ export async function completePromotion(parts: Parts, entry: PromoteEntry, steps
 function measureAdopted(parts: Parts, origin: WorkspaceRecord, record: SnapshotRecord): void {
   if (record.changedFiles === null) countChangesLater(parts, origin, record);
   if (record.exclusiveBytes === null) measureLater(parts, origin);
+  shareMemoryLater(parts, origin, record);
 }
 
 function nameAfter(entry: PromoteEntry, name: SnapshotName): SnapshotName {

@@ -31,6 +31,7 @@ import {
 } from './restore.ts';
 import type { RestoreEntry } from './restore.ts';
 import { forgetLostMemory } from './lostMemory.ts';
+import { shareMemoryLater } from './shareMemory.ts';
 import { completeDelete } from './snapshots.ts';
 import { Steps } from './steps.ts';
 import { completeDeleteWorkspace, undoCreateWorkspace } from './workspaces.ts';
@@ -65,6 +66,9 @@ export async function recover(parts: Parts): Promise<void> {
       if (snapshot.exclusiveBytes === null) measureLater(parts, workspace);
       if (!snapshot.durable) makeDurableLater(parts, workspace, snapshot.name);
     }
+    // Oldest first: each shares with one that shares already.
+    for (const snapshot of parts.catalogue.snapshotsOf(workspace.id).reverse())
+      shareMemoryLater(parts, workspace, snapshot);
   }
   parts.trash.emptySoon();
 }

@@ -32,6 +32,7 @@ import type { LazyRestoreRecord } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
 import { presentWorkspace } from './presentWorkspace.ts';
 import type { Call } from './services.ts';
+import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName } from './snapshotRecord.ts';
 import { requireSpace } from './space.ts';
 import { Steps, round } from './steps.ts';
@@ -490,7 +491,12 @@ export function makeDurableLater(parts: Parts, workspace: WorkspaceRecord, name:
     await parts.subvolumes.sync(parts.layout.root);
     await parts.turns.take(workspace.id, new AbortController().signal, async () => {
       const record = parts.catalogue.snapshotsOf(workspace.id).find((one) => one.name === name);
-      if (record) await parts.catalogue.saveSnapshot(await asDurable(parts, record));
+      if (record)
+        shareMemoryLater(
+          parts,
+          workspace,
+          await parts.catalogue.saveSnapshot(await asDurable(parts, record)),
+        );
     });
   });
 }

@@ -64,6 +64,7 @@ export async function describeSnapshot(
     parts: partsOf(workspace),
     nested: taken.nested,
     images,
+    pagesCompared: false,
     imageOrigin: taken.isStateful ? await parts.imageOrigin(workspace.engine.runtime) : null,
     addresses: [...new Set([workspace.spec.address, ...(taken.live?.addresses ?? [])])],
     identity: null,

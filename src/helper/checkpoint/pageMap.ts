@@ -1,0 +1,135 @@
+/** What a `pagemap-*.img` says: which pages of a process, or of a shared memory segment, are in which image. */
+export interface PageMap {
+  /** The image with the pages is `pages-ID.img`; they stand in it one after another. */
+  readonly pagesId: number;
+  readonly entries: readonly { readonly address: number; readonly pages: number }[];
+}
+
+/** A stretch of an image, in bytes. */
+export interface Stretch {
+  readonly offset: number;
+  /** Where the same addresses stand in the earlier image; null where they are not in it. */
+  readonly earlierOffset: number | null;
+  readonly bytes: number;
+}
+
+/** The first words of such an image (criu.org/Images; criu/include/magic.h: IMG_COMMON_MAGIC, PAGEMAP_MAGIC). */
+const MAGIC = [0x54564319, 0x56084025];
+
+/** A flag of an entry: the pages are in this image, not in that of a parent (criu/include/pagemap.h, PE_PRESENT). */
+const PRESENT = 4;
+
+/** Reads a `pagemap-*.img`, whose messages are those of CRIU's images/pagemap.proto. Throws a RangeError at one that it can't read. */
+export function readPageMap(image: Buffer): PageMap {
+  if (image.readUInt32LE(0) !== MAGIC[0] || image.readUInt32LE(4) !== MAGIC[1])
+    throw new RangeError('it is no page map');
+  const messages: Map<number, number>[] = [];
+  for (let at = 8; at < image.length;) {
+    const end = at + 4 + image.readUInt32LE(at);
+    if (end > image.length) throw new RangeError('the page map ends within a message');
+    messages.push(readNumbers(image.subarray(at + 4, end)));
+    at = end;
+  }
+  const [head, ...rest] = messages;
+  const pagesId = head?.get(1);
+  if (pagesId === undefined) throw new RangeError('the page map does not say where its pages are');
+  const entries = rest.flatMap((entry) => {
+    const address = entry.get(1);
+    // The fifth field is a wider successor of the second.
+    const pages = entry.get(5) ?? entry.get(2);
+    if (address === undefined || pages === undefined)
+      throw new RangeError('an entry of the page map is not whole');
+    // Without flags, only those that are said to be in a parent are not in this image.
+    const isPresent = entry.has(4) ? (Number(entry.get(4)) & PRESENT) !== 0 : entry.get(3) !== 1;
+    return isPresent ? [{ address, pages }] : [];
+  });
+  return { pagesId, entries };
+}
+
+/** How many pages its image holds. */
+export function pagesIn({ entries }: PageMap): number {
+  return entries.reduce((sum, { pages }) => sum + pages, 0);
+}
+
+/**
+ * The whole of the later image, stretch by stretch, with where the same addresses stand in the earlier one: mappings that
+ * come, go and grow move all that stands behind them.
+ */
+export function matchPages(earlier: PageMap, later: PageMap, pageBytes: number): Stretch[] {
+  const before = placesOf(earlier, pageBytes);
+  const found: Stretch[] = [];
+  let next = 0;
+  for (const place of placesOf(later, pageBytes)) {
+    const end = place.address + place.bytes;
+    let at = place.address;
+    const add = (until: number, earlierOffset: number | null): void => {
+      append(found, { offset: place.offset + (at - place.address), earlierOffset, bytes: until - at });
+      at = until;
+    };
+    while (at < end) {
+      let candidate = before[next];
+      while (candidate && candidate.address + candidate.bytes <= at) candidate = before[++next];
+      if (!candidate || candidate.address >= end) add(end, null);
+      else if (candidate.address > at) add(candidate.address, null);
+      else
+        add(Math.min(end, candidate.address + candidate.bytes), candidate.offset + (at - candidate.address));
+    }
+  }
+  return found.sort((a, b) => a.offset - b.offset);
+}
+
+interface Place {
+  readonly address: number;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** The entries with where their pages stand, by address. */
+function placesOf({ entries }: PageMap, pageBytes: number): Place[] {
+  let offset = 0;
+  const places = entries.map(({ address, pages }) => {
+    const place = { address, offset, bytes: pages * pageBytes };
+    offset += place.bytes;
+    return place;
+  });
+  return places.sort((a, b) => a.address - b.address);
+}
+
+/** Joins it to the last one where it goes on in both images. */
+function append(stretches: Stretch[], stretch: Stretch): void {
+  const last = stretches.at(-1);
+  const goesOn =
+    last !== undefined &&
+    last.offset + last.bytes === stretch.offset &&
+    (last.earlierOffset === null
+      ? stretch.earlierOffset === null
+      : last.earlierOffset + last.bytes === stretch.earlierOffset);
+  if (goesOn) stretches[stretches.length - 1] = { ...last, bytes: last.bytes + stretch.bytes };
+  else stretches.push(stretch);
+}
+
+/** The numbers of a protobuf message by their fields' (protobuf.dev/programming-guides/encoding); other fields are passed over. */
+function readNumbers(message: Buffer): Map<number, number> {
+  const found = new Map<number, number>();
+  let at = 0;
+  const readVarint = (): number => {
+    let value = 0;
+    for (let factor = 1; ; factor *= 128) {
+      const byte = message.readUInt8(at++);
+      value += (byte & 127) * factor;
+      // Addresses of processes end far below; one that does not fit is none.
+      if (value > Number.MAX_SAFE_INTEGER) throw new RangeError('a number of the page map is too large');
+      if (byte < 128) return value;
+    }
+  };
+  while (at < message.length) {
+    const key = readVarint();
+    const wire = key % 8;
+    if (wire === 0) found.set(Math.floor(key / 8), readVarint());
+    else if (wire === 1) at += 8;
+    else if (wire === 2) at += readVarint();
+    else if (wire === 5) at += 4;
+    else throw new RangeError('a field of the page map is of an unknown kind');
+  }
+  return found;
+}
