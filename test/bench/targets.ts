@@ -117,7 +117,7 @@ export function judge(figures: readonly Figure[]): Judgement[] {
       1843,
       mebibytes(of('c', 'forkpoint', 'rowOfSnapshotsBytes')),
       'MiB',
-      'the images of successive snapshots share no blocks yet',
+      'pages that differ are kept, and btrfs records where each stretch between them is',
     ),
     ratio(
       'snapshot of a stopped workspace, total within the helper: 3 x btrfs subvolume snapshot',

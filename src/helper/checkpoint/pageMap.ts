@@ -63,7 +63,7 @@ export function matchPages(earlier: PageMap, later: PageMap, pageBytes: number):
     const end = place.address + place.bytes;
     let at = place.address;
     const add = (until: number, earlierOffset: number | null): void => {
-      append(found, { offset: place.offset + (at - place.address), earlierOffset, bytes: until - at });
+      found.push({ offset: place.offset + (at - place.address), earlierOffset, bytes: until - at });
       at = until;
     };
     while (at < end) {
@@ -75,7 +75,7 @@ export function matchPages(earlier: PageMap, later: PageMap, pageBytes: number):
         add(Math.min(end, candidate.address + candidate.bytes), candidate.offset + (at - candidate.address));
     }
   }
-  return found.sort((a, b) => a.offset - b.offset);
+  return joined(found.sort((a, b) => a.offset - b.offset));
 }
 
 interface Place {
@@ -95,17 +95,20 @@ function placesOf({ entries }: PageMap, pageBytes: number): Place[] {
   return places.sort((a, b) => a.address - b.address);
 }
 
-/** Joins it to the last one where it goes on in both images. */
-function append(stretches: Stretch[], stretch: Stretch): void {
-  const last = stretches.at(-1);
-  const goesOn =
-    last !== undefined &&
-    last.offset + last.bytes === stretch.offset &&
-    (last.earlierOffset === null
-      ? stretch.earlierOffset === null
-      : last.earlierOffset + last.bytes === stretch.earlierOffset);
-  if (goesOn) stretches[stretches.length - 1] = { ...last, bytes: last.bytes + stretch.bytes };
-  else stretches.push(stretch);
+/** The same stretches, each joined to the one before it where it goes on in both images. */
+function joined(stretches: readonly Stretch[]): Stretch[] {
+  const found: Stretch[] = [];
+  for (const stretch of stretches) {
+    const last = found.at(-1);
+    if (last && last.offset + last.bytes === stretch.offset && goesOn(last, stretch))
+      found[found.length - 1] = { ...last, bytes: last.bytes + stretch.bytes };
+    else found.push(stretch);
+  }
+  return found;
+}
+
+function goesOn({ earlierOffset, bytes }: Stretch, next: Stretch): boolean {
+  return earlierOffset === null ? next.earlierOffset === null : earlierOffset + bytes === next.earlierOffset;
 }
 
 /** The numbers of a protobuf message by their fields' (protobuf.dev/programming-guides/encoding); other fields are passed over. */

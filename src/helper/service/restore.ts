@@ -491,12 +491,9 @@ export function makeDurableLater(parts: Parts, workspace: WorkspaceRecord, name:
     await parts.subvolumes.sync(parts.layout.root);
     await parts.turns.take(workspace.id, new AbortController().signal, async () => {
       const record = parts.catalogue.snapshotsOf(workspace.id).find((one) => one.name === name);
-      if (record)
-        shareMemoryLater(
-          parts,
-          workspace,
-          await parts.catalogue.saveSnapshot(await asDurable(parts, record)),
-        );
+      if (!record) return;
+      const durable = await parts.catalogue.saveSnapshot(await asDurable(parts, record));
+      shareMemoryLater(parts, workspace, durable);
     });
   });
 }

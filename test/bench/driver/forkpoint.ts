@@ -16,7 +16,7 @@ export class ForkpointContestant implements Contestant {
     private readonly extent: Extent,
     readonly address: string,
     readonly rootfs: string,
-    private readonly id: string,
+    readonly id: string,
   ) {}
 
   /** Makes the workspace, unless it is there, and waits until it answers. */

@@ -1,5 +1,6 @@
-import { readdir, statfs } from 'node:fs/promises';
+import { readFile, readdir, statfs } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import * as z from 'zod';
 import { command } from './command.ts';
 import { forkOf, type ForkpointContestant } from './forkpoint.ts';
 import { change, untilAnswer } from './probe.ts';
@@ -7,6 +8,8 @@ import { change, untilAnswer } from './probe.ts';
 const pool = '/var/lib/forkpoint';
 /** What is packed or freed in the background is over when the pool's use did not change for that long. */
 const restMs = 3_000;
+/** One snapshot may wait that long until its memory was compared. */
+const sharingMs = 120_000;
 
 /** What successive snapshots of one process cost, which changes a twentieth of its memory between them. */
 export async function snapshotsInARow(
@@ -21,6 +24,7 @@ export async function snapshotsInARow(
     const { snapshot } = await forkpoint.client.call('snapshots/create', { container, mode: 'stateful' });
     names.push(snapshot.name);
   }
+  for (const name of names) await untilCompared(forkpoint.id, name);
   const after = await usedBytes();
   for (const name of names) await forkpoint.client.call('snapshots/delete', { container, name });
   return { diskBytes: after - before };
@@ -33,6 +37,7 @@ export async function forksInARow(
   count: number,
 ): Promise<{ diskBytes: number }> {
   const { snapshot } = await forkpoint.client.call('snapshots/create', { container, mode: 'stateful' });
+  await untilCompared(forkpoint.id, snapshot.name);
   let added = 0;
   const names = Array.from({ length: count }, (_, index) => `${container}-row-${String(index + 1)}`);
   for (const [index, name] of names.entries()) {
@@ -45,6 +50,17 @@ export async function forksInARow(
   for (const name of names) await forkpoint.client.call('containers/delete', { container: name });
   await forkpoint.client.call('snapshots/delete', { container, name: snapshot.name });
   return { diskBytes: added };
+}
+
+/** Waits until the snapshot shares the memory that it has in common with an earlier one, which begins when nothing else is under way. */
+async function untilCompared(workspace: string, name: string): Promise<void> {
+  const RecordSchema = z.object({ pagesCompared: z.boolean() });
+  for (const deadline = performance.now() + sharingMs; ;) {
+    const record = await readFile(`${pool}/snapshots/${workspace}/${name}/snapshot.json`, 'utf8');
+    if (RecordSchema.parse(JSON.parse(record)).pagesCompared) return;
+    if (performance.now() > deadline) throw new Error(`the memory of ${name} was not compared`);
+    await delay(restMs);
+  }
 }
 
 /** Bytes of the pool that are in use, once nothing is written or freed any more. */

@@ -46,6 +46,21 @@ describe('the deadline of an operation', () => {
 describe('turns', () => {
   const never = new AbortController().signal;
 
+  it('tell for how long nobody has had one, or waited for one', async () => {
+    const turns = new Turns();
+    const held = gate();
+    const first = turns.take('a', never, () => held.opened);
+    const second = turns.take('a', never, () => Promise.resolve());
+    assert.equal(turns.idleMs, 0);
+    held.open();
+    await first;
+    await second;
+    const since = turns.idleMs;
+    assert.ok(since >= 0 && since < 1000);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.ok(turns.idleMs >= since + 15);
+  });
+
   it('are given up at once by who no longer wants one, and the others keep their order', async () => {
     const turns = new Turns();
     const order: string[] = [];
