@@ -11,7 +11,7 @@ import { ROOTFS } from '../catalogue/layout.ts';
 import { SCHEMA } from '../catalogue/records.ts';
 import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
 import { prepareWork } from '../checkpoint/dump.ts';
-import { sideBySide } from '../host/sideBySide.ts';
+import { together } from '../host/together.ts';
 import { writeOptionFile } from '../checkpoint/optionFile.ts';
 import type { ContainerFacts } from '../engines/engine.ts';
 import { containerPaths } from './container.ts';
@@ -229,7 +229,7 @@ async function wakeFork(
     return { record, container };
   };
   // Side by side: new host keys take as long as a container, in which nothing of the workspace runs before it is woken.
-  const [, { record, container }] = await sideBySide(identify(), makeContainer());
+  const [, { record, container }] = await together([identify(), makeContainer()]);
   const wanted = { isStateful: plan.isStateful, start: true };
   const lazy = await wakeLazily(parts, record, snapshot, wanted, container, steps, async () => {
     for (const part of snapshot.parts) await parts.trash.move(live(part), { nestedMayGo: true });

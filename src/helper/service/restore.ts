@@ -12,7 +12,7 @@ import { HELD } from '../catalogue/trash.ts';
 import { Cgroup } from '../engines/cgroup.ts';
 import type { ContainerFacts } from '../engines/engine.ts';
 import { failureText } from '../host/failureText.ts';
-import { sideBySide } from '../host/sideBySide.ts';
+import { together } from '../host/together.ts';
 import { exists } from '../subvolumes/btrfs.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import {
@@ -236,12 +236,12 @@ export async function concludeRestore(
   const target = targetOf(parts, entry);
   const isMoved = workspace.generation >= entry.generation;
   // Programs inside wait for the network, so nothing is done before that could be done beside it.
-  const [record] = await sideBySide(
+  const [record] = await together([
     isMoved
       ? Promise.resolve(workspace)
       : steps.run('head', () => moveHead(parts, workspace, target, entry, lazy)),
     entry.start ? steps.run('connections', () => closeConnections(parts, facts)) : Promise.resolve(),
-  );
+  ]);
   await steps.run('close', () => finishRestore(parts, record, entry));
   superviseRestore(parts, record);
   parts.events.restored({
