@@ -51,7 +51,8 @@ describe('turns', () => {
     const held = gate();
     const first = turns.take('a', never, () => held.opened);
     const second = turns.take('a', never, () => Promise.resolve());
-    assert.equal(turns.idleMs, 0);
+    const whileWaiting = turns.idleMs;
+    assert.equal(whileWaiting, 0);
     held.open();
     await first;
     await second;
