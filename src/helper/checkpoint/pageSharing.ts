@@ -87,7 +87,6 @@ export class PageSharing {
     stretches: readonly Stretch[],
     signal: AbortSignal,
   ): Promise<number> {
-    if (this.isPerlMissing) return 0;
     const input = stretches
       .map(
         ({ offset, earlierOffset, bytes }) =>

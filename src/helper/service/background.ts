@@ -80,10 +80,12 @@ export function measureLater(parts: Parts, workspace: WorkspaceRecord): void {
     for (const { name } of new Set([...unknown, ...parents])) {
       const record = current(parts, workspace, name);
       if (!record) continue;
-      const exclusiveBytes = await parts.subvolumes.exclusiveBytes([
+      // Memory is its own as long as it was not compared, and need not be counted.
+      const counted = await parts.subvolumes.exclusiveBytes([
         ...filesOf(parts, workspace, record).map(({ directory }) => directory),
-        ...(record.stateful ? [parts.layout.memory(record.workspace, name)] : []),
+        ...(record.pagesCompared ? [parts.layout.memory(record.workspace, name)] : []),
       ]);
+      const exclusiveBytes = counted + (record.pagesCompared ? 0 : record.memoryBytes);
       await update(parts, workspace, name, { exclusiveBytes });
     }
   });

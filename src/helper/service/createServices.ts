@@ -259,8 +259,10 @@ class Queue {
       await work(signal);
       this.log.debug(`done in the background: ${title}`);
     } catch (error) {
-      if (signal.aborted) return;
-      this.log.warn(`in the background: ${title}: ${failureText(error)}`);
+      const told = `in the background: ${title}: ${failureText(error)}`;
+      // What ends because the daemon does is done after its next start.
+      if (signal.aborted) this.log.debug(told);
+      else this.log.warn(told);
     }
   }
 }

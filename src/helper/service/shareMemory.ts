@@ -23,16 +23,19 @@ export function shareMemoryLater(parts: Parts, workspace: WorkspaceRecord, recor
   if (!isWorthSharing(record) || record.pagesCompared) return;
   const { name } = record;
   parts.eventually(`share the memory of ${workspace.id}/${name}`, async (signal) => {
-    let shared: number | null = null;
-    while (shared === null) {
+    const gone = new Set<SnapshotName>();
+    for (;;) {
       await untilQuiet(parts, signal);
       const snapshot = current(parts, workspace, name);
       if (!snapshot || snapshot.pagesCompared) return;
-      const earlier = earlierSnapshot(parts, snapshot);
-      shared = earlier === null ? 0 : await share(parts, earlier, snapshot, signal);
-      if (shared === null) continue;
-      await update(parts, workspace, name, { pagesCompared: true });
-      if (earlier !== null && shared > 0) await measureAgain(parts, [earlier, snapshot]);
+      const earlier = earlierSnapshot(parts, snapshot, gone);
+      const shared = earlier === null ? 0 : await share(parts, earlier, snapshot, signal);
+      if (shared !== null) {
+        await update(parts, workspace, name, { pagesCompared: true });
+        if (earlier !== null && shared > 0) await measureAgain(parts, [earlier, snapshot]);
+        return;
+      }
+      if (earlier !== null) gone.add(earlier.name);
     }
   });
 }
@@ -42,23 +45,28 @@ function isWorthSharing({ stateful, durable, memoryBytes }: SnapshotRecord): boo
 }
 
 /** The one whose memory is most alike: that which it descends from, through forks too, or else the one before it. */
-function earlierSnapshot(parts: Parts, snapshot: SnapshotRecord): SnapshotRecord | null {
+function earlierSnapshot(
+  parts: Parts,
+  snapshot: SnapshotRecord,
+  gone: ReadonlySet<SnapshotName>,
+): SnapshotRecord | null {
+  const isCandidate = (one: SnapshotRecord): boolean => isWorthSharing(one) && !gone.has(one.name);
   const all = parts.catalogue.snapshotsOf(snapshot.workspace);
   const seen = new Set<SnapshotName>([snapshot.name]);
   for (let name = snapshot.parent; name !== null && !seen.has(name);) {
     seen.add(name);
     const ancestor = all.find((one) => one.name === name);
-    if (ancestor && isWorthSharing(ancestor)) return ancestor;
+    if (ancestor && isCandidate(ancestor)) return ancestor;
     name = ancestor?.parent ?? null;
   }
   const { origin } = parts.catalogue.workspace(snapshot.workspace);
   const source =
     origin && parts.catalogue.snapshotsOf(origin.workspace).find((one) => one.name === origin.snapshot);
-  const before = all.find((one) => one.createdAt < snapshot.createdAt && isWorthSharing(one));
-  return source && isWorthSharing(source) ? source : (before ?? null);
+  const before = all.find((one) => one.createdAt < snapshot.createdAt && isCandidate(one));
+  return source && isCandidate(source) ? source : (before ?? null);
 }
 
-/** Answers how many bytes are shared, or null when one of the two is not there any more: there may be another to share with. */
+/** Answers how many bytes are shared, or null when the earlier one is not there any more: there may be another to share with. */
 async function share(
   parts: Parts,
   earlier: SnapshotRecord,
@@ -75,13 +83,15 @@ async function share(
   const images = later.images.map((image) => image.name);
   try {
     const bytes = await pageSharing.share(from, to, images, pause, signal);
+    if (bytes === 0) return (await exists(from)) ? 0 : null;
     log.info(
       `snapshot ${later.name} of ${later.workspace} shares ${String(Math.round(bytes / 2 ** 20))} MiB of its memory with ${earlier.name}`,
     );
     return bytes;
   } catch (error) {
-    if ((await exists(from)) && (await exists(to))) throw error;
-    return null;
+    if (!(await exists(to))) return 0;
+    if (!(await exists(from))) return null;
+    throw error;
   }
 }
 
