@@ -251,6 +251,9 @@ describe('forks of a busy workspace', function () {
     assert.equal(good?.ok, true);
     assert.equal(bad?.error?.code, 'port.taken');
     await remove('pair-1');
+    // The snapshot that was taken for it goes with it.
+    const late = { name: 'late', publish: [{ hostPort: 18080, containerPort: 8080 }] };
+    await failsWith('port.taken', original.call('containers/copy', late));
 
     await spoilImage(host, `/var/lib/forkpoint/snapshots/${original.id}/${name}`);
     await failsWith('workspace.forkFailed', copy({ name: 'broken', snapshot: name }));

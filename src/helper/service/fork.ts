@@ -23,6 +23,7 @@ import { presentWorkspace } from './presentWorkspace.ts';
 import { choosePorts } from './publishedPorts.ts';
 import { superviseRestore } from './restore.ts';
 import type { Call } from './services.ts';
+import { removeSnapshotInTurn } from './snapshots.ts';
 import { requireSpace } from './space.ts';
 import { Steps } from './steps.ts';
 import { verifySnapshot } from './verifySnapshot.ts';
@@ -53,29 +54,35 @@ export function copyWorkspace(
       const names = namesOf(params);
       for (const name of names) requireFreeName(parts, name);
       const snapshot = await snapshotToFork(parts, id, params, call);
-      const original = parts.catalogue.workspace(id);
-      const isStateful = snapshot.stateful && !params.cold;
-      await verifySnapshot(parts, original, snapshot, isStateful);
-      await requireSpace(parts.layout.root, 0);
-      const plans = names.map((name, index): Plan => ({
-        name,
-        isStateful,
-        publish: params.publish.map((port) => ({ ...port, hostPort: port.hostPort + index })),
-        project: params.targetProject ?? original.project,
-        origin: {
-          workspace: id,
-          name: original.name,
-          snapshot: snapshot.name,
-          forkIndex: index + 1,
-          at: parts.now().toISOString(),
-        },
-      }));
-      const forks = await eachSideBySide(plans, (plan) => makeFork(parts, original, snapshot, plan, call));
-      const [only] = forks;
-      if (forks.length === 1 && only?.error) throw ForkpointError.from(only.error);
-      if (call.signal.aborted && !forks.some((fork) => fork.ok))
-        throw new ForkpointError('operation.cancelled');
-      return forks;
+      let isForked = false;
+      try {
+        const original = parts.catalogue.workspace(id);
+        const isStateful = snapshot.stateful && !params.cold;
+        await verifySnapshot(parts, original, snapshot, isStateful);
+        await requireSpace(parts.layout.root, 0);
+        const plans = names.map((name, index): Plan => ({
+          name,
+          isStateful,
+          publish: params.publish.map((port) => ({ ...port, hostPort: port.hostPort + index })),
+          project: params.targetProject ?? original.project,
+          origin: {
+            workspace: id,
+            name: original.name,
+            snapshot: snapshot.name,
+            forkIndex: index + 1,
+            at: parts.now().toISOString(),
+          },
+        }));
+        const forks = await eachSideBySide(plans, (plan) => makeFork(parts, original, snapshot, plan, call));
+        isForked = forks.some((fork) => fork.ok);
+        const [only] = forks;
+        if (forks.length === 1 && only?.error) throw ForkpointError.from(only.error);
+        if (call.signal.aborted && !isForked) throw new ForkpointError('operation.cancelled');
+        return forks;
+      } finally {
+        // Taken for them alone, it would stay although nothing is said to have been done.
+        if (params.snapshot === undefined && !isForked) await removeSnapshotInTurn(parts, snapshot, call);
+      }
     },
     'containers/copy',
   );

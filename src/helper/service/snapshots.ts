@@ -99,17 +99,32 @@ export function deleteSnapshot(
     if (record.protected)
       throw new ForkpointError('snapshot.protected', { name: record.alias ?? record.name });
     requireUnpinned(parts, [record]);
-    const steps = new Steps('delete', workspace.name, call, parts.log);
-    const entry: JournalEntry = {
-      operation: 'delete-snapshot',
-      workspace: id,
-      snapshot: record.name,
-      startedAt: parts.now().toISOString(),
-    };
-    await steps.run('journal', () => parts.journal.write(entry));
-    await completeDelete(parts, entry, steps);
+    await beginDelete(parts, record, new Steps('delete', workspace.name, call, parts.log));
     return { name: record.name, alias: record.alias };
   });
+}
+
+/** Takes back a snapshot that was taken for something which came to nothing; for those who have the workspace's turn. */
+export async function removeSnapshotInTurn(
+  parts: Parts,
+  record: SnapshotRecord,
+  call: Pick<Call, 'progress' | 'signal'>,
+): Promise<void> {
+  const steps = new Steps('delete', parts.catalogue.workspace(record.workspace).name, call, parts.log);
+  // Also where that has been cancelled.
+  steps.passPointOfNoReturn();
+  await beginDelete(parts, record, steps);
+}
+
+async function beginDelete(parts: Parts, record: SnapshotRecord, steps: Steps): Promise<void> {
+  const entry: JournalEntry = {
+    operation: 'delete-snapshot',
+    workspace: record.workspace,
+    snapshot: record.name,
+    startedAt: parts.now().toISOString(),
+  };
+  await steps.run('journal', () => parts.journal.write(entry));
+  await completeDelete(parts, entry, steps);
 }
 
 /** The steps of a delete, each of which may have been done before a crash. */
