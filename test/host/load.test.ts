@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { requireNoDamage } from './fsckReport.ts';
+import type { Order } from './load/history.ts';
+import { LoadClient } from './load/loadClient.ts';
+import { requireSame } from './load/looks.ts';
+import { Traffic } from './load/traffic.ts';
+import { bootHost, endHost, type TestHost } from './machine/machine.ts';
+import { chooseSeed, randomNumbers } from './random.ts';
+import { daemonPid, endOfLog, killDaemon, makeRootfs } from './small/smallWorkspace.ts';
+import { ask, until } from './workspace.ts';
+
+const isLong = process.env['FORKPOINT_LONG'] === '1';
+const scale = isLong
+  ? { clients: 50, workspaces: 20, forks: 10, minutes: 10, warmUp: 3000, cheap: 10_000 }
+  : { clients: 10, workspaces: 4, forks: 2, minutes: 0.75, warmUp: 150, cheap: 200 };
+/** For a load that is being looked into. */
+const minutes = Number(process.env['FORKPOINT_LOAD_MINUTES'] ?? scale.minutes);
+
+/** How long a call may take among so many, on a machine that is busy with other things, in milliseconds. */
+const deadlineMs = isLong ? 600_000 : 150_000;
+/** What the daemon's memory may differ by between two moments of rest, in bytes: it grows over its first thousands of operations. */
+const MEMORY_SLACK = (isLong ? 64 : 128) * 2 ** 20;
+const pool = '/var/lib/forkpoint';
+const program = ['/bin/sh', '-c', 'while :; do sleep 1; done'];
+
+/** What a daemon must not hold more and more of. */
+interface Holdings {
+  readonly memoryBytes: number;
+  readonly descriptors: number;
+  readonly children: string;
+  readonly journal: string;
+  readonly trash: string;
+}
+
+describe('under load', function () {
+  this.timeout(isLong ? 3_600_000 : 300_000);
+
+  let host: TestHost;
+  let clients: LoadClient[] = [];
+  let traffic: Traffic;
+  const random = randomNumbers(chooseSeed());
+
+  before(async () => {
+    host = await bootHost({
+      name: 'load',
+      ifRunning: 'replace',
+      ...(isLong ? { poolSizeBytes: 30 * 2 ** 30 } : {}),
+    });
+    await makeRootfs(host);
+    traffic = new Traffic(host, random, scale.forks);
+    const names = Array.from({ length: scale.clients }, (_, index) => `client ${String(index + 1)}`);
+    // One by one: each starts a program.
+    for (const name of names) clients.push(await LoadClient.connect(host, name, deadlineMs));
+    for (let index = 0; index < scale.workspaces; index += 1)
+      await traffic.make(clientAt(index), {
+        name: `load-${String(index)}`,
+        rootfs: '/srv/small',
+        command: program,
+      });
+  });
+
+  afterEach(async function () {
+    if (this.currentTest?.state === 'failed') console.error(await endOfLog(host));
+  });
+
+  after(async () => {
+    await Promise.all(clients.map((client) => client.close()));
+    clients = [];
+    await endHost('load');
+  });
+
+  it('every operation of many clients at once does what it would alone, and what is seen meanwhile is true', async () => {
+    const end = performance.now() + minutes * 60_000;
+    await Promise.all(
+      clients.map(async (client) => {
+        const others = clients.filter((other) => other !== client);
+        while (performance.now() < end) await traffic.step(client, others);
+      }),
+    );
+    console.log(
+      `      ${[...traffic.counts]
+        .map(([what, count]) => `${what} ${String(count)}`)
+        .sort((one, other) => one.localeCompare(other))
+        .join(', ')}`,
+    );
+    await requireModel(traffic.explain());
+    const all = await ask(host, 'containers/list', {});
+    assert.ok(
+      all.every(({ state }) => state === 'running' || state === 'stopped'),
+      JSON.stringify(all),
+    );
+    await requireNoDamage(host);
+    for (const place of traffic.places.filter(({ isGone }) => !isGone)) {
+      await traffic.change(clientAt(0), place, 'containers/start', {});
+      const echo = [
+        'podman',
+        'exec',
+        `forkpoint-${place.name}`,
+        '/bin/sh',
+        '-c',
+        'echo "$1"',
+        'sh',
+        place.id,
+      ];
+      assert.equal(await host.run(echo), `${place.id}\n`, `${place.name} does not answer`);
+    }
+    // What is on the disk is the same as what the daemon had in mind.
+    await killDaemon(host);
+    for (const client of clients) await client.reconnect();
+    await requireModel(traffic.explain());
+  });
+
+  it('many operations leave nothing behind: no memory, descriptors, processes, or files', async () => {
+    await cheapOperations(scale.warmUp);
+    const before = await holdings();
+    await cheapOperations(scale.cheap);
+    const after = await holdings();
+    console.log(`      ${JSON.stringify({ before, after })}`);
+    assert.ok(after.memoryBytes - before.memoryBytes < MEMORY_SLACK, JSON.stringify({ before, after }));
+    assert.deepEqual({ ...after, memoryBytes: 0 }, { ...before, memoryBytes: 0 });
+  });
+
+  if (isLong)
+    it('a workspace with 1,000 snapshots lists them all, and each can be asked for', async () => {
+      const container = 'many';
+      await ask(host, 'containers/create', { name: container, rootfs: '/srv/small', command: program });
+      await ask(host, 'containers/stop', { container, timeout: 0 });
+      const made: string[] = [];
+      for (let index = 0; index < 1000; index += 1) {
+        const { snapshot } = await ask(host, 'snapshots/create', {
+          container,
+          alias: `many-${String(index)}`,
+        });
+        made.unshift(snapshot.name);
+      }
+      const listed = await ask(host, 'snapshots/list', { container });
+      assert.deepEqual(
+        listed.map(({ name }) => name),
+        made,
+      );
+      assert.deepEqual(
+        listed.map(({ parent }) => parent),
+        [...made.slice(1), null],
+      );
+      assert.equal((await ask(host, 'snapshots/show', { container, name: 'many-0' })).name, made.at(-1));
+      await ask(host, 'snapshots/restore', { container, name: 'many-0', safety: 'none' });
+      await requireNoDamage(host);
+      const { deletedSnapshots } = await ask(host, 'containers/delete', { container, withSnapshots: true });
+      assert.equal(deletedSnapshots.length, 1000);
+    });
+
+  /** What the daemon says of each workspace is what the model has. */
+  async function requireModel(orders: ReadonlyMap<string, Order>): Promise<void> {
+    const present = await ask(host, 'containers/list', {});
+    const expected = [...orders].filter(([, { states }]) => states.at(-1)?.exists === true);
+    assert.deepEqual(present.map(({ id }) => id as string).sort(), expected.map(([id]) => id).sort());
+    for (const [container, { states }] of expected)
+      requireSame(
+        states.at(-1) ?? states[0],
+        await ask(host, 'containers/show', { container }),
+        await ask(host, 'snapshots/list', { container }),
+      );
+  }
+
+  /** Operations that take no time, among them failing ones, repeated ones, and connections that end. */
+  async function cheapOperations(count: number): Promise<void> {
+    let left = count;
+    const lane = async (client: LoadClient, number: number): Promise<void> => {
+      const container = `load-${String(number % scale.workspaces)}`;
+      const alias = `lane-${String(number)}`;
+      await client.send('snapshots/create', { container, alias, mode: 'stateless' });
+      const one = { container, name: alias };
+      while (left > 0) {
+        left -= 1;
+        const key = `${alias}-${String(left)}-${String(random())}`;
+        const choice = random();
+        if (choice < 0.2) await client.send('snapshots/list', { container });
+        else if (choice < 0.4) await client.send('snapshots/show', one);
+        else if (choice < 0.45) await client.send('containers/show', { container });
+        else if (choice < 0.6) await client.send('snapshots/note', { ...one, note: key }, { key });
+        else if (choice < 0.7) await client.send('snapshots/expiry', { ...one, expiry: 1 });
+        else if (choice < 0.8) await client.send('snapshots/protect', { container, name: 'nothing' });
+        else if (choice < 0.9)
+          await client.send('snapshots/note', { ...one, note: null }, { cancelAfterMs: 0 });
+        else if (choice < 0.96) {
+          const made = { container, alias: `${alias}-more` };
+          await client.send('snapshots/create', { ...made, mode: 'stateless' }, { key });
+          await client.send('snapshots/delete', { container, name: made.alias });
+        } else if (choice < 0.98) await client.send('snapshots/preview', one);
+        else await client.reconnect();
+      }
+      await client.send('snapshots/delete', one);
+    };
+    await Promise.all(clients.slice(0, 4).map(lane));
+  }
+
+  /** What the daemon holds once it is at rest. */
+  async function holdings(): Promise<Holdings> {
+    const pid = String(await daemonPid(host));
+    const list = async (script: string): Promise<string> => (await host.run(['sh', '-c', script])).trim();
+    const look = async (): Promise<Holdings> => ({
+      memoryBytes: Number(await list(`awk '/^VmRSS/ { print $2 }' /proc/${pid}/status`)) * 1024,
+      descriptors: Number(await list(`ls /proc/${pid}/fd | wc -l`)),
+      children: await list(`pgrep -P ${pid} -a || true`),
+      journal: await list(`ls ${pool}/journal`),
+      trash: await list(`ls ${pool}/trash`),
+    });
+    let found = await look();
+    await until(async () => {
+      // The kernel lets go of what was deleted after its next commit, and the daemon waits for that.
+      await host.run(['sync', '-f', pool]);
+      const last = found;
+      found = await look();
+      const { children, journal, trash, descriptors } = found;
+      return `${children}${journal}${trash}` === '' && descriptors === last.descriptors;
+    }, 120_000);
+    return found;
+  }
+
+  function clientAt(index: number): LoadClient {
+    const client = clients[index % clients.length];
+    assert.ok(client, 'there is no client');
+    return client;
+  }
+});

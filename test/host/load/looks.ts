@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import type { OperationName, Result } from '../../../src/protocol/operations.ts';
+import type { SnapshotSummary } from '../../../src/protocol/snapshot.ts';
+import type { Workspace } from '../../../src/protocol/workspace.ts';
+import { statesDuring, type Order, type Recorded } from './history.ts';
+import { fieldsOf, find, shownFields, type Ended, type WorkspaceState } from './model.ts';
+
+/** Operations that look at workspaces and change none. */
+export type LookName = Extract<
+  OperationName,
+  'snapshots/list' | 'snapshots/show' | 'snapshots/preview' | 'containers/show' | 'containers/list'
+>;
+
+/** What was seen is what was there, though operations may have gone on meanwhile. */
+export function requireTrueLook(
+  look: Recorded<Ended<LookName>>,
+  orders: ReadonlyMap<string, Order>,
+  idOf: (reference: string) => string | undefined,
+): void {
+  const { what, who } = look;
+  const problem =
+    what.operation === 'containers/list' ? wrongList(look, orders) : wrongLook(look, orders, idOf);
+  assert.equal(problem, null, `${who}: ${what.operation}(${JSON.stringify(what.params)}): ${problem ?? ''}`);
+}
+
+function wrongList(look: Recorded<Ended<LookName>>, orders: ReadonlyMap<string, Order>): string | null {
+  const { what } = look;
+  if (what.operation !== 'containers/list') return null;
+  if (what.outcome.kind === 'failed') return `it failed with ${what.outcome.code}`;
+  const shown = new Map(what.outcome.result.map((one) => [one.id as string, one]));
+  const stranger = [...shown.keys()].find((id) => !orders.has(id));
+  if (stranger !== undefined) return `nobody made ${stranger}`;
+  for (const [id, order] of orders) {
+    const states = statesDuring(order, look);
+    const workspace = shown.get(id);
+    if (workspace === undefined) {
+      if (states.every(({ exists }) => exists)) return `${id} is missing`;
+    } else if (!states.some(({ exists }) => exists)) return `${id} does not exist`;
+    else {
+      const wrong = wrongWorkspace(workspace, states);
+      if (wrong !== null) return wrong;
+    }
+  }
+  return null;
+}
+
+function wrongLook(
+  look: Recorded<Ended<Exclude<LookName, 'containers/list'>> | Ended<LookName>>,
+  orders: ReadonlyMap<string, Order>,
+  idOf: (reference: string) => string | undefined,
+): string | null {
+  const { what } = look;
+  if (what.operation === 'containers/list') return null;
+  const order = orders.get(idOf(what.params.container) ?? '');
+  if (order === undefined) return 'the test does not know that workspace';
+  const states = statesDuring(order, look);
+  if (what.outcome.kind === 'failed') {
+    const { code } = what.outcome;
+    if (code === 'workspace.notFound' && states.some(({ exists }) => !exists)) return null;
+    const mayBeMissing =
+      'name' in what.params && states.some((state) => !find(state, String(Reflect.get(what.params, 'name'))));
+    return code === 'snapshot.notFound' && mayBeMissing ? null : `it failed with ${code}`;
+  }
+  if (!states.some(({ exists }) => exists)) return 'there is no such workspace';
+  switch (what.operation) {
+    case 'snapshots/list':
+      return wrongSnapshots(what.outcome.result, states);
+    case 'containers/show':
+      return wrongWorkspace(what.outcome.result, states);
+    case 'snapshots/show':
+      return (
+        wrongMeaning(what.params.name, what.outcome.result.name, states) ??
+        wrongFields(shownFields(what.outcome.result), what.outcome.result.name, states)
+      );
+    case 'snapshots/preview':
+      return wrongMeaning(what.params.name, what.outcome.result.snapshot, states);
+  }
+}
+
+function wrongMeaning(reference: string, name: string, states: readonly WorkspaceState[]): string | null {
+  return states.some((state) => find(state, reference)?.name === name)
+    ? null
+    : `${reference} does not mean ${name}`;
+}
+
+function wrongSnapshots(shown: readonly SnapshotSummary[], states: readonly WorkspaceState[]): string | null {
+  for (const [index, one] of shown.entries()) {
+    const before = shown[index - 1];
+    if (before !== undefined && before.createdAt < one.createdAt) return `${one.name} is out of order`;
+    const wrong = wrongFields(shownFields(one), one.name, states);
+    if (wrong !== null) return wrong;
+  }
+  if (new Set(shown.map(({ name }) => name)).size < shown.length) return 'a snapshot is listed twice';
+  const [first] = states;
+  const missing = [...(first?.snapshots.keys() ?? [])].find(
+    (name) => states.every(({ snapshots }) => snapshots.has(name)) && shown.every((one) => one.name !== name),
+  );
+  return missing === undefined ? null : `${missing} is missing`;
+}
+
+/** Each field by itself: what looks takes no turn, and an operation changes one file after another. */
+function wrongFields(
+  shown: Readonly<Record<string, unknown>>,
+  name: string,
+  states: readonly WorkspaceState[],
+): string | null {
+  const possible = states.flatMap((state) => {
+    const known = state.snapshots.get(name);
+    return known === undefined ? [] : [fieldsOf(state, known)];
+  });
+  if (possible.length === 0) return `there is no ${name}`;
+  for (const [field, value] of Object.entries(shown)) {
+    const values = possible.map((one) => one[field]);
+    // It is there before the head moves to it.
+    if (field === 'isHead') values.push(...states.map(({ head }) => head === name));
+    if (!values.includes(value))
+      return `${field} of ${name} is ${JSON.stringify(value)}, and may be ${JSON.stringify(values)}`;
+  }
+  return null;
+}
+
+function wrongWorkspace(shown: Workspace, states: readonly WorkspaceState[]): string | null {
+  const present = states.filter(({ exists }) => exists);
+  const sizes = present.map(({ snapshots }) => snapshots.size);
+  const isPossible = {
+    head: present.some(({ head }) => head === shown.head),
+    generation: present.some(({ generation }) => generation === shown.generation),
+    undo: present.some(({ undo }) => undo === (shown.undo?.safety ?? null)),
+    snapshotCount:
+      // One that was deleted while others were looked at.
+      present.length < states.length ||
+      (shown.snapshotCount >= Math.min(...sizes) && shown.snapshotCount <= Math.max(...sizes)),
+    // In the middle of an operation it may be stopped, frozen, or between two containers.
+    state: states.length > 1 || shown.state === (present[0]?.isRunning === true ? 'running' : 'stopped'),
+  };
+  const wrong = Object.entries(isPossible).find(([, is]) => !is);
+  return wrong === undefined
+    ? null
+    : `its ${wrong[0]} can't be ${JSON.stringify(Reflect.get(shown, wrong[0]))}`;
+}
+
+/** What the daemon says of a workspace at rest is what the model has, in every field and snapshot. */
+export function requireSame(
+  state: WorkspaceState,
+  shown: Result<'containers/show'>,
+  listed: Result<'snapshots/list'>,
+): void {
+  assert.deepEqual(
+    {
+      head: shown.head,
+      generation: shown.generation,
+      undo: shown.undo?.safety ?? null,
+      state: shown.state,
+      snapshotCount: shown.snapshotCount,
+      operation: shown.operation,
+      snapshots: byName(listed.map(shownFields)),
+    },
+    {
+      head: state.head,
+      generation: state.generation,
+      undo: state.undo,
+      state: state.isRunning ? 'running' : 'stopped',
+      snapshotCount: state.snapshots.size,
+      operation: null,
+      snapshots: byName([...state.snapshots.values()].map((one) => fieldsOf(state, one))),
+    },
+    shown.name,
+  );
+  // The parents lead from each snapshot to a root.
+  for (const { name } of listed) {
+    const passed = new Set<string>();
+    for (let one: string | null = name; one !== null; one = state.snapshots.get(one)?.parent ?? null) {
+      assert.ok(!passed.has(one), `${one} descends from itself`);
+      assert.ok(state.snapshots.has(one), `${one} is a parent, and is no more`);
+      passed.add(one);
+    }
+  }
+}
+
+function byName(all: readonly Record<string, unknown>[]): Record<string, unknown>[] {
+  return [...all].sort((a, b) => (String(a['name']) < String(b['name']) ? -1 : 1));
+}

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { explain, statesDuring, type Recorded } from '../../host/load/history.ts';
+import { requireTrueLook, type LookName } from '../../host/load/looks.ts';
+import {
+  absent,
+  next,
+  type Change,
+  type ChangeName,
+  type Ended,
+  type WorkspaceState,
+} from '../../host/load/model.ts';
+import { SnapshotNameSchema } from '../../../src/protocol/names.ts';
+import type { Snapshot } from '../../../src/protocol/snapshot.ts';
+
+const made: Change = { operation: 'made' };
+
+function named(second: number): string {
+  return `snap-20260304-1430${String(second).padStart(2, '0')}`;
+}
+
+/** A snapshot as the daemon shows one that was just taken of a workspace that runs. */
+function shown(name: string, changed: Partial<Snapshot> = {}): Snapshot {
+  return {
+    ...{ name: SnapshotNameSchema.parse(name), alias: null, note: null, parent: null, isHead: true },
+    ...{ createdAt: '2026-03-04T14:30:00.000Z', expiresAt: null, protected: false, stateful: true },
+    ...{
+      statelessReason: null,
+      kind: 'manual',
+      freezeMs: 1,
+      totalMs: 1,
+      memoryBytes: 1,
+      exclusiveBytes: null,
+    },
+    ...{ changedFiles: null, durable: true },
+    capture: {
+      ...{ kept: [], leftOut: [], listeners: [], outsideConnections: [] },
+      ...{ volumes: [], nestedSubvolumes: [], otherMounts: [] },
+    },
+    ...changed,
+  };
+}
+
+function creation(name: string, changed: Partial<Snapshot> = {}): Ended<ChangeName> {
+  const alias = changed.alias ?? undefined;
+  return {
+    operation: 'snapshots/create',
+    params: { container: 'web', ...(alias === undefined ? {} : { alias }) },
+    outcome: { kind: 'done', result: { snapshot: shown(name, changed), timing: [] } },
+    isCancelled: false,
+  };
+}
+
+function deletion(name: string): Ended<ChangeName> {
+  return {
+    operation: 'snapshots/delete',
+    params: { container: 'web', name },
+    outcome: { kind: 'done', result: { name: SnapshotNameSchema.parse(name), alias: null } },
+    isCancelled: false,
+  };
+}
+
+function refused(code: 'alias.taken' | 'snapshot.notFound', change: Ended<ChangeName>): Ended<ChangeName> {
+  return { ...change, outcome: { kind: 'failed', code } };
+}
+
+function at<T>(began: number, ended: number, what: T): Recorded<T> {
+  return { what, who: 'client', began, ended };
+}
+
+function list(...names: readonly string[]): Ended<LookName> {
+  const result = names.map((name) => ({ ...shown(name), changedFiles: null, forks: [] }));
+  return {
+    operation: 'snapshots/list',
+    params: { container: 'web' },
+    outcome: { kind: 'done', result },
+    isCancelled: false,
+  };
+}
+
+describe('the model of the load test', () => {
+  it('explains operations that overlapped by the order in which they can have happened', () => {
+    const { states } = explain(absent, [
+      at(1, 2, made),
+      // Begun first, and yet it must have been second: the other's snapshot is its parent.
+      at(3, 8, creation(named(2), { parent: SnapshotNameSchema.parse(named(1)) })),
+      at(4, 9, creation(named(1))),
+      at(5, 10, deletion(named(2))),
+    ]);
+    const last = states.at(-1);
+    assert.deepEqual([...(last?.snapshots.keys() ?? [])], [named(1)]);
+    assert.equal(last?.head, named(1));
+  });
+
+  it('notices an answer that no order explains', () => {
+    const alias = 'before';
+    const parent = SnapshotNameSchema.parse(named(1));
+    const history = (second: Ended<ChangeName>): Recorded<Change>[] => [
+      at(1, 2, made),
+      at(3, 8, creation(named(1), { alias })),
+      at(4, 9, second),
+    ];
+    explain(absent, history(refused('alias.taken', creation(named(2), { alias }))));
+    assert.throws(() => explain(absent, history(creation(named(2), { alias, parent }))), /alias\.taken/);
+  });
+
+  it('notices that something was forgotten, or came back, in time', () => {
+    const history = (began: number): Recorded<Change>[] => [
+      at(1, 2, made),
+      at(3, 4, creation(named(1))),
+      at(began, began + 2, refused('snapshot.notFound', deletion(named(1)))),
+    ];
+    // It may have been asked for before there was one, not after.
+    explain(
+      absent,
+      history(3).map((change) => ({ ...change, ended: change.ended + 1 })),
+    );
+    assert.throws(() => explain(absent, history(5)), /should do what it is asked/);
+  });
+
+  it('notices a wrong parent, head, or way back', () => {
+    const state = explain(absent, [at(1, 2, made), at(3, 4, creation(named(1)))]).states.at(-1) ?? absent;
+    assert.equal(typeof next(state, creation(named(2))), 'string');
+    assert.equal(
+      typeof next(state, creation(named(1), { parent: SnapshotNameSchema.parse(named(1)) })),
+      'string',
+    );
+    const after = next(state, creation(named(2), { parent: SnapshotNameSchema.parse(named(1)) }));
+    assert.notEqual(typeof after, 'string');
+    const lost = next(after as WorkspaceState, deletion(named(1)));
+    assert.equal((lost as WorkspaceState).snapshots.get(named(2))?.parent, null);
+  });
+
+  it('lets who looks meanwhile see what was before and after, and nothing else', () => {
+    const order = explain(absent, [
+      at(1, 2, made),
+      at(3, 4, creation(named(1))),
+      at(6, 10, deletion(named(1))),
+    ]);
+    const orders = new Map([['web', order]]);
+    const look = (began: number, ended: number, what: Ended<LookName>): void =>
+      requireTrueLook(at(began, ended, what), orders, (reference) => reference);
+    assert.equal(statesDuring(order, { began: 4.5, ended: 5 }).length, 1);
+    look(4.5, 5, list(named(1)));
+    look(7, 8, list(named(1)));
+    look(7, 8, list());
+    look(11, 12, list());
+    assert.throws(() => look(4.5, 5, list()), /is missing/);
+    assert.throws(() => look(11, 12, list(named(1))), /there is no/);
+    assert.throws(() => look(4.5, 5, list(named(1), named(1))), /twice/);
+  });
+});
