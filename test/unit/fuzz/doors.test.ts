@@ -23,6 +23,8 @@ import {
 import { openTestDoor, type TestDoor } from '../helper/http/door.ts';
 import { Inputs, rounds, timeoutMs } from './inputs.ts';
 
+/** How often each door is tried; a hundred thousand times with FORKPOINT_LONG=1. */
+const trials = Math.max(1000, rounds);
 /** How many connections are open side by side: a daemon takes a moment to let go of one. */
 const SIDE_BY_SIDE = 25;
 /** After how long a door counts as stuck, in milliseconds, on a machine that is busy with other things. */
@@ -169,7 +171,7 @@ describe('whatever comes to its doors, the daemon', function () {
 
   it('by the command line answers with status 0, 1 or 2 and words of its own', async () => {
     const daemon = await startTestDaemon({ services: refusing(), hostServices: refusing() });
-    for (let round = 0; round < rounds * 5; round += 1) {
+    for (let round = 0; round < trials; round += 1) {
       const args = argumentsFrom(inputs);
       const { status, out, err } = await within(runCommand(daemon, args), JSON.stringify(args));
       const shown = `${JSON.stringify(args)}: ${String(status)}\n${out}${err}`;
@@ -187,7 +189,7 @@ describe('whatever comes to its doors, the daemon', function () {
     it('answers every request with a problem that it can name, never with a failure of its own', async () => {
       const door = await openTestDoor({ services: refusing(), hostServices: refusing() });
       const token = tokensOf(door);
-      for (let round = 0; round < rounds * 3; round += 1) {
+      for (let round = 0; round < trials; round += 1) {
         const { method, target, headers, body } = requestOverHttp(inputs);
         const asking =
           inputs.below(20) === 0
@@ -273,7 +275,7 @@ describe('whatever comes to its doors, the daemon', function () {
   async function eachSideBySide(work: (index: number) => Promise<void>): Promise<void> {
     let next = 0;
     const worker = async (): Promise<void> => {
-      while (next < rounds * 3) await work((next += 1));
+      while (next < trials) await work((next += 1));
     };
     await Promise.all(Array.from({ length: SIDE_BY_SIDE }, worker));
   }
