@@ -119,7 +119,7 @@ describe('the daemon on a host', () => {
       '-c',
       `tr '\\0' '\\n' </proc/${pid}/environ | sed 's/=.*//' | sort`,
     ]);
-    assert.equal(environment, 'HOME\nLANG\nPATH\n');
+    assert.equal(environment, 'HOME\nLANG\nMALLOC_ARENA_MAX\nMALLOC_TRIM_THRESHOLD_\nPATH\n');
     const files = await host.run([
       'readlink',
       `/proc/${pid}/fd/0`,

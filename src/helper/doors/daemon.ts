@@ -13,6 +13,7 @@ import {
 import { fixOwnEnvironment } from '../host/environment.ts';
 import { createHostServices, type HostServices } from '../host/hostServices.ts';
 import { readHostFile } from '../host/hostFile.ts';
+import { IdleMemory, releaseMemory } from '../host/idleMemory.ts';
 import { takeLock, type HeldLock } from '../host/lock.ts';
 import type { Log } from '../host/log.ts';
 import { createLogFile } from '../host/logFile.ts';
@@ -48,6 +49,8 @@ export interface DaemonParts {
   /** Makes the services of the pool at `root`. */
   createServices(emit: Events, root: string, listener: ApiListener): Promise<CreatedServices>;
   readonly idleExitSeconds: number;
+  /** Called when the work is over, and what it needed may be given back. */
+  releaseMemory(): void;
 }
 
 /** What the daemon is given by the services. */
@@ -63,6 +66,7 @@ export class Daemon {
   readonly #sessions = new Map<Socket, Session>();
   readonly #server: Server;
   readonly #lock: HeldLock;
+  readonly #idleMemory: IdleMemory;
   /** The services, once the pool is there and recovered. */
   #recovering: Promise<CreatedServices> | null = null;
   #background: Background | null = null;
@@ -76,10 +80,15 @@ export class Daemon {
     this.#parts = parts;
     this.#lock = lock;
     const { log, paths, program } = parts;
+    this.#idleMemory = new IdleMemory({
+      isBusy: () => this.#dispatcher.running.length > 0 || this.#background?.isBusy() === true,
+      release: () => parts.releaseMemory(),
+    });
     this.#dispatcher = new Dispatcher({
       findServices: (name) => this.#servicesFor(name),
       log,
       answers: new KeptAnswers(paths.answers, log),
+      onQuiet: () => this.#idleMemory.touch(),
     });
     this.#httpDoor = new HttpDoor({ dispatcher: this.#dispatcher, log, version: program.version });
     // A client that has sent its last request still gets the answer.
@@ -109,6 +118,7 @@ export class Daemon {
     }
     await daemon.#listen();
     daemon.#watchIdleness();
+    daemon.#idleMemory.touch();
     return daemon;
   }
 
@@ -129,6 +139,7 @@ export class Daemon {
     await this.#dispatcher.quiet();
     await this.#background?.stop();
     await Promise.all([this.#endSessions(), this.#httpDoor.close()]);
+    this.#idleMemory.stop();
     this.#lock.release();
     log.info('daemon ended');
     this.#resolveEnded();
@@ -208,6 +219,8 @@ export class Daemon {
     socket.on('close', () => {
       this.#sessions.delete(socket);
       this.#idleSince = performance.now();
+      // Terminals and forwarded ports are streams of its own, not operations.
+      this.#idleMemory.touch();
     });
   }
 
@@ -277,6 +290,7 @@ export async function runDaemon(options: { alsoToJournal: boolean }): Promise<nu
     pool,
     hostServices: createHostServices({ paths, run, log, pool }),
     createServices: (emit, root, listener) => createServices({ log, run, emit, root, paths, listener }),
+    releaseMemory: () => releaseMemory(log),
     idleExitSeconds: (await readHostFile(paths.hostFile))?.idleExitSeconds ?? IDLE_EXIT_SECONDS,
   });
   if (daemon === null) {

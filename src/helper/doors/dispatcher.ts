@@ -73,22 +73,28 @@ export class Dispatcher {
   readonly #log: Log;
   readonly #deadlineOf: (name: OperationName) => number;
   readonly #answers: KeptAnswers;
+  readonly #onQuiet: () => void;
   readonly #running = new Set<Running>();
   readonly #byKey = new Map<string, Running>();
   readonly #whenQuiet: (() => void)[] = [];
   #count = 0;
   #refusal: string | null = null;
 
-  /** @param parts `deadlineOf`: after how many milliseconds an operation is cancelled; as the table says unless given */
+  /**
+   * @param parts `deadlineOf`: after how many milliseconds an operation is cancelled; as the table says unless given.
+   * `onQuiet`: called whenever the last operation under way has ended
+   */
   constructor(parts: {
     findServices: FindServices;
     log: Log;
     answers: KeptAnswers;
     deadlineOf?: ((name: OperationName) => number) | undefined;
+    onQuiet?: (() => void) | undefined;
   }) {
     this.#findServices = parts.findServices;
     this.#log = parts.log;
     this.#answers = parts.answers;
+    this.#onQuiet = parts.onQuiet ?? (() => undefined);
     this.#deadlineOf = parts.deadlineOf ?? deadlineOf;
   }
 
@@ -255,7 +261,9 @@ export class Dispatcher {
           this.#keep(key, running);
           this.#forgetLater(key, running, Date.now());
         }
-        if (this.#running.size === 0) for (const resolve of this.#whenQuiet.splice(0)) resolve();
+        if (this.#running.size > 0) return;
+        for (const resolve of this.#whenQuiet.splice(0)) resolve();
+        this.#onQuiet();
       });
     // Askers see the failure; when all are gone nobody does, and it is in the log.
     running.result.catch(() => undefined);

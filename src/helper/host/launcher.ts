@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { SEARCH_PATH } from './environment.ts';
+import { MEMORY_ENVIRONMENT, SEARCH_PATH } from './environment.ts';
 import type { Paths } from './paths.ts';
 
 /** Where a helper with that digest is installed. */
@@ -23,12 +23,13 @@ export function currentHelper(paths: Paths): { digest: string; file: string } | 
 
 /**
  * The launcher's text: the helper, run by `node` with an environment in which nothing is the caller's (H50). TERM is
- * kept for the terminal's sake; env(1) passes it as one word whatever it holds.
+ * kept for the terminal's sake; env(1) passes it as one word whatever it holds. The daemon drops what is for its own memory.
  */
 export function launcherText(node: string, helper: string): string {
+  const memory = Object.entries(MEMORY_ENVIRONMENT).map(([name, value]) => `${name}=${value}`);
   return `#!/bin/sh
 # Forkpoint: starts the helper, written by its installation.
-exec /usr/bin/env -i PATH=${SEARCH_PATH} LANG=C.UTF-8 HOME=/root TERM="\${TERM:-dumb}" ${quote(node)} ${quote(helper)} "$@"
+exec /usr/bin/env -i PATH=${SEARCH_PATH} LANG=C.UTF-8 HOME=/root ${memory.join(' ')} TERM="\${TERM:-dumb}" ${quote(node)} ${quote(helper)} "$@"
 `;
 }
 

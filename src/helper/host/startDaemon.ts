@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
-import { fixedEnvironment } from './environment.ts';
+import { fixedEnvironment, MEMORY_ENVIRONMENT } from './environment.ts';
 import type { Paths } from './paths.ts';
 import type { Program } from './program.ts';
 
@@ -34,7 +34,7 @@ export function startDetached(paths: Paths, args: readonly string[]): DaemonStar
       detached: true,
       cwd: '/',
       stdio: ['ignore', log, log],
-      env: fixedEnvironment(),
+      env: { ...fixedEnvironment(), ...MEMORY_ENVIRONMENT },
     });
     child.unref();
     return watch(child);

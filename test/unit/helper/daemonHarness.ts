@@ -123,6 +123,7 @@ export async function startTestDaemon(choices: DaemonChoices = {}): Promise<Test
       };
     },
     idleExitSeconds: choices.idleExitSeconds ?? 600,
+    releaseMemory: () => undefined,
   };
   const daemon = await Daemon.start(parts);
   if (daemon === null) throw new Error('another daemon runs in a fresh directory');

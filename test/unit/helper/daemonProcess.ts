@@ -32,6 +32,7 @@ async function main(): Promise<number> {
         background: () => ({ stop: () => Promise.resolve(), hasWork: () => false, isBusy: () => false }),
       }),
     idleExitSeconds: 30,
+    releaseMemory: () => undefined,
   });
   if (daemon === null) return ALREADY_RUNNING_STATUS;
   process.on('SIGTERM', () => void daemon.stop('SIGTERM'));

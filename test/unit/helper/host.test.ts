@@ -84,7 +84,9 @@ describe('the launcher', () => {
     });
     const [given, environment] = JSON.parse(String(answer)) as [string[], Record<string, string>];
     assert.deepEqual(given, words);
-    assert.deepEqual(Object.keys(environment).sort(), ['HOME', 'LANG', 'PATH', 'TERM']);
+    assert.deepEqual(Object.keys(environment).sort(), [
+      ...['HOME', 'LANG', 'MALLOC_ARENA_MAX', 'MALLOC_TRIM_THRESHOLD_', 'PATH', 'TERM'],
+    ]);
     assert.equal(environment['TERM'], 'xterm "$(x)');
   });
 
