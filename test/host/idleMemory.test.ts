@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DaemonClient } from './daemonClient.ts';
-import { bootHost, type TestHost } from './machine/machine.ts';
+import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import { daemonPid } from './small/smallWorkspace.ts';
 
 /** Snapshots whose records the daemon holds. */
@@ -55,8 +55,8 @@ describe('an idle daemon', function () {
   });
 
   after(async () => {
-    await client?.close();
-    await host?.down();
+    await client.close();
+    await endHost('daemon-idle');
   });
 
   it('gives the memory back that much work took, but for what Node and the records need', async () => {
