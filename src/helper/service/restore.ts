@@ -511,7 +511,7 @@ async function rollBack(
     undo: null,
   });
   const failure = ForkpointError.from(cause);
-  const failedStep = steps.timing.at(-1)?.step ?? 'settle';
+  const failedStep = steps.failedStep ?? 'settle';
   const safety = entry.safety === null ? null : parts.catalogue.snapshot(workspace, entry.safety);
   const args = {
     workspace: workspace.name,

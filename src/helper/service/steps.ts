@@ -14,6 +14,12 @@ export class Steps {
   readonly timing: Timing = [];
   private readonly started = performance.now();
   private isPastPointOfNoReturn = false;
+  private lastFailed: string | null = null;
+
+  /** The step that failed last, for some go on side by side; else the one that ended last. */
+  get failedStep(): string | null {
+    return this.lastFailed ?? this.timing.at(-1)?.step ?? null;
+  }
 
   /** Whether {@link passPointOfNoReturn} was called. */
   get isPast(): boolean {
@@ -39,6 +45,7 @@ export class Steps {
       this.log.info(`${this.operation} ${this.subject}: ${step}, ${String(ms)} ms`);
       return result;
     } catch (error) {
+      this.lastFailed = step;
       const ms = this.note(step, begun);
       const problem = failureText(error);
       this.log.error(`${this.operation} ${this.subject}: ${step} failed after ${String(ms)} ms: ${problem}`);

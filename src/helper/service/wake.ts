@@ -11,6 +11,7 @@ import { Cgroup } from '../engines/cgroup.ts';
 import type { ContainerFacts, PlacedContainer } from '../engines/engine.ts';
 import { isProfileLoaded } from '../engines/appArmor.ts';
 import { configurationOf, linkImages } from '../engines/podman.ts';
+import { poll } from '../host/poll.ts';
 import { isRunning } from '../host/processes.ts';
 import { exists } from '../subvolumes/btrfs.ts';
 import { containerPaths } from './container.ts';
@@ -81,6 +82,9 @@ export async function ensureReady(
   if (!isLikeSibling) await parts.engine.prepareForRestore(workspace);
   return facts;
 }
+
+/** How long a process that was killed may take to be gone, with much memory or on a busy host, in milliseconds. */
+const ENDING_MS = 2_000;
 
 /** What is to run after a restore. */
 interface Wanted {
@@ -201,7 +205,8 @@ export async function closeConnections(parts: Parts, { pid }: ContainerFacts): P
   try {
     await closeOutsideConnections(parts.run, pid);
   } catch (error) {
-    // Its connections ended with it. Where a broken lazy restore has killed it, the supervisor restores again (H2).
-    if (isRunning(pid)) throw error;
+    // Its connections ended with it. Where a broken lazy restore has killed it, the supervisor restores again (H2). One that
+    // is ending has no namespaces any more before it is gone (do_exit in kernel/exit.c).
+    if (!(await poll(() => !isRunning(pid), { everyMs: 5, timeoutMs: ENDING_MS }))) throw error;
   }
 }
