@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DaemonClient } from './daemonClient.ts';
-import { bootHost, endHost, type TestHost } from './machine/machine.ts';
+import { bootHost, type TestHost } from './machine/machine.ts';
 import { daemonPid } from './small/smallWorkspace.ts';
 
 /** Snapshots whose records the daemon holds. */
@@ -56,7 +56,7 @@ describe('an idle daemon', function () {
 
   after(async () => {
     await client.close();
-    await endHost('daemon-idle');
+    await host.down();
   });
 
   it('gives the memory back that much work took, but for what Node and the records need', async () => {

@@ -43,10 +43,11 @@ export function releaseMemory(log: Log): void {
   const started = performance.now();
   const before = process.memoryUsage.rss();
   setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('globalThis.gc') as ((options: object) => void) | undefined;
+  const collect: unknown = runInNewContext('globalThis.gc');
   setFlagsFromString('--no-expose-gc');
+  if (typeof collect !== 'function') return;
   // Older ones than Node 20 don't know the flavor, and collect what they can (V8's gc-extension.cc).
-  collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  Reflect.apply(collect, undefined, [{ type: 'major', execution: 'sync', flavor: 'last-resort' }]);
   const [from, to] = [before, process.memoryUsage.rss()].map((bytes) => Math.round(bytes / 1e6));
   log.debug(
     `at rest: resident memory from ${String(from)} to ${String(to)} MB, ${String(Math.round(performance.now() - started))} ms`,
