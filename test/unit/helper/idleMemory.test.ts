@@ -3,6 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { IdleMemory, releaseMemory } from '../../../src/helper/host/idleMemory.ts';
 import { memoryLog } from './daemonHarness.ts';
 
+/** In a function of its own, whose stack frame is gone with it. */
+const makeGarbage = (): WeakRef<object> => new WeakRef({ ofNobody: true });
+
 describe('the memory of an idle daemon', () => {
   it('is given back once after the work, and again after more of it', async () => {
     let released = 0;
@@ -32,7 +35,7 @@ describe('the memory of an idle daemon', () => {
   });
 
   it('is given back by the collection of all garbage', async () => {
-    const garbage = new WeakRef(Array.from({ length: 1000 }, (_, index) => ({ index })));
+    const garbage = makeGarbage();
     // What was just looked at is kept until the end of the turn (WeakRef in ECMAScript).
     await sleep(1);
     const log = memoryLog();
