@@ -197,6 +197,7 @@ describe('the story of a timeline', function () {
     const expiring = await workspace.snapshot({ mode: 'stateless', alias: 'expiring', expiry: 0.00001 });
     const kept = await workspace.snapshot({ mode: 'stateless', expiry: 0.00001 });
     await workspace.call('snapshots/protect', { name: kept.name });
+    await until(() => Promise.resolve(Date.parse(kept.expiresAt ?? '') < Date.now()));
     // The daemon looks when it starts, and every minute.
     const pid = (await host.run(['pgrep', '-f', 'helper.cjs daemon'])).trim();
     await host.run(['kill', pid]);

@@ -20,7 +20,7 @@ import { waitForLazyRestore } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
 import type { Call } from './services.ts';
 import { shareMemoryLater } from './shareMemory.ts';
-import { asDurable, describeSnapshot, freeName, presentSnapshot } from './snapshotRecord.ts';
+import { asDurable, describeSnapshot, freeName, presentSnapshot, protectMemory } from './snapshotRecord.ts';
 import { requireSpace } from './space.ts';
 import { Steps } from './steps.ts';
 import { hangUpTerminals } from './terminals.ts';
@@ -65,6 +65,7 @@ export async function takeSnapshotInTurn(
   try {
     const { taken, freezeMs, isOnDisk } = await takeLive(parts, workspace, steps, entry, params.mode);
     steps.passPointOfNoReturn();
+    await protectMemory(parts, workspace, name, taken);
     if (!isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
     const described = await describeSnapshot(parts, workspace, taken, {
       name,

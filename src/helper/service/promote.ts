@@ -20,7 +20,7 @@ import type { Parts } from './parts.ts';
 import { restoreInTurn } from './restore.ts';
 import type { Call } from './services.ts';
 import { shareMemoryLater } from './shareMemory.ts';
-import { asDurable, describeSnapshot, freeName } from './snapshotRecord.ts';
+import { asDurable, describeSnapshot, freeName, protectMemory } from './snapshotRecord.ts';
 import { requireUnpinned } from './snapshots.ts';
 import { requireSpace } from './space.ts';
 import { Steps } from './steps.ts';
@@ -180,6 +180,7 @@ async function takeLast(
   replace: () => Promise<void>,
 ): Promise<void> {
   const record = async (taken: Taken, frozenAt: number): Promise<void> => {
+    await protectMemory(parts, fork, entry.last, taken);
     await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
     const described = await describeSnapshot(parts, fork, taken, {
       name: entry.last,

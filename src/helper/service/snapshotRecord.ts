@@ -36,7 +36,7 @@ export async function describeSnapshot(
     totalMs: number;
   },
 ): Promise<SnapshotRecord> {
-  if (taken.isStateful) await protectImages(parts.layout.memory(workspace.id, facts.name));
+  await protectMemory(parts, workspace, facts.name, taken);
   const images = taken.isStateful ? await listImages(parts.layout.memory(workspace.id, facts.name)) : [];
   return {
     schema: SCHEMA,
@@ -70,6 +70,16 @@ export async function describeSnapshot(
     identity: null,
     bootId: bootId(),
   };
+}
+
+/** Lets root alone read the images of a snapshot (H51). Before they are flushed, or a power cut may take it back. */
+export async function protectMemory(
+  parts: Parts,
+  workspace: WorkspaceRecord,
+  name: SnapshotName,
+  taken: Taken,
+): Promise<void> {
+  if (taken.isStateful) await protectImages(parts.layout.memory(workspace.id, name));
 }
 
 /** The record once all of it is on the disk, with the hashes of its images. */
