@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
+import { failureText } from '../host/failureText.ts';
 import { bootId } from '../host/processes.ts';
 import type { Parts } from './parts.ts';
 
@@ -12,7 +13,13 @@ const REASON = 'the host went down before its memory was written to the disk';
  */
 export async function forgetLostMemory(parts: Parts, workspace: WorkspaceRecord): Promise<void> {
   for (const snapshot of parts.catalogue.snapshotsOf(workspace.id)) {
-    if (!snapshot.durable && snapshot.bootId !== bootId()) await forgetMemory(parts, snapshot);
+    if (snapshot.durable || snapshot.bootId === bootId()) continue;
+    try {
+      await forgetMemory(parts, snapshot);
+    } catch (error) {
+      // A restore refuses its memory until then; it is tried again at the next start.
+      parts.log.error(`${snapshot.workspace}/${snapshot.name}, of which ${REASON}: ${failureText(error)}`);
+    }
   }
 }
 

@@ -9,6 +9,7 @@ import { writeOptionFile } from '../checkpoint/optionFile.ts';
 import { Cgroup } from '../engines/cgroup.ts';
 import { failureText } from '../host/failureText.ts';
 import { takeOverCommands } from '../host/leftCommands.ts';
+import { bootId } from '../host/processes.ts';
 import { exists } from '../subvolumes/btrfs.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import { undoCreate } from './createSnapshot.ts';
@@ -64,7 +65,8 @@ export async function recover(parts: Parts): Promise<void> {
     for (const snapshot of parts.catalogue.snapshotsOf(workspace.id)) {
       if (snapshot.changedFiles === null) countChangesLater(parts, workspace, snapshot);
       if (snapshot.exclusiveBytes === null) measureLater(parts, workspace);
-      if (!snapshot.durable) makeDurableLater(parts, workspace, snapshot.name);
+      if (!snapshot.durable && snapshot.bootId === bootId())
+        makeDurableLater(parts, workspace, snapshot.name);
     }
     // Oldest first: each shares with one that shares already.
     for (const snapshot of parts.catalogue.snapshotsOf(workspace.id).reverse())
