@@ -33,7 +33,7 @@ import type { Parts } from './parts.ts';
 import { presentWorkspace } from './presentWorkspace.ts';
 import type { Call } from './services.ts';
 import { shareMemoryLater } from './shareMemory.ts';
-import { asDurable, describeSnapshot, freeName } from './snapshotRecord.ts';
+import { asDurable, describeSnapshot, freeName, protectMemory } from './snapshotRecord.ts';
 import { requireSpace } from './space.ts';
 import { Steps, round } from './steps.ts';
 import { hangUpTerminals } from './terminals.ts';
@@ -347,6 +347,7 @@ async function leaveState(
   const { safety } = entry;
   const passPointOfNoReturn = async (taken: Taken | null, freezeMs: number): Promise<void> => {
     if (safety !== null && taken !== null) {
+      await protectMemory(parts, workspace, safety, taken);
       const record = await describeSnapshot(parts, workspace, taken, {
         name: safety,
         kind: 'safety',

@@ -36,7 +36,6 @@ export async function describeSnapshot(
     totalMs: number;
   },
 ): Promise<SnapshotRecord> {
-  await protectMemory(parts, workspace, facts.name, taken);
   const images = taken.isStateful ? await listImages(parts.layout.memory(workspace.id, facts.name)) : [];
   return {
     schema: SCHEMA,
