@@ -1,6 +1,6 @@
 import { open, stat } from 'node:fs/promises';
 import type { Run } from '../host/run.ts';
-import { isMissing } from '../subvolumes/btrfs.ts';
+import { nullIfMissing } from '../subvolumes/btrfs.ts';
 import type { MakeRoom } from './durableFile.ts';
 
 /** Size of the ballast in bytes: thousands of records. */
@@ -52,10 +52,7 @@ export class Ballast {
   };
 
   private async size(): Promise<number> {
-    const stats = await stat(this.file).catch((error: unknown) => {
-      if (isMissing(error)) return null;
-      throw error;
-    });
+    const stats = await stat(this.file).catch(nullIfMissing);
     return stats?.size ?? 0;
   }
 }

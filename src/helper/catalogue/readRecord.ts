@@ -1,7 +1,7 @@
 import { readFile, rename } from 'node:fs/promises';
 import type * as z from 'zod';
 import type { Log } from '../host/log.ts';
-import { isMissing } from '../subvolumes/btrfs.ts';
+import { nullIfMissing } from '../subvolumes/btrfs.ts';
 import { parseJson } from './journal.ts';
 
 /**
@@ -13,10 +13,7 @@ export async function readRecord<S extends z.ZodType>(
   schema: S,
   log: Log,
 ): Promise<z.output<S> | null> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    if (isMissing(error)) return null;
-    throw error;
-  });
+  const text = await readFile(file, 'utf8').catch(nullIfMissing);
   if (text === null) return null;
   const record = schema.safeParse(parseJson(text));
   if (record.success) return record.data;

@@ -1,6 +1,7 @@
-import { chmod, copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { ForkpointError } from '../../protocol/errors.ts';
+import { replaceFile } from '../host/replaceFile.ts';
 import { exists } from '../subvolumes/btrfs.ts';
 
 /**
@@ -304,14 +305,14 @@ export class Assets {
   /** Writes them, each as a whole. */
   async install(): Promise<void> {
     await mkdir(this.directory, { recursive: true, mode: 0o700 });
-    await replace(this.action, ACTION, 0o700);
-    await replace(this.watchdog, WATCHDOG, 0o700);
-    await replace(this.releaseNetwork, RELEASE_NETWORK, 0o700);
-    await replace(this.lazyPages, LAZY_PAGES, 0o700);
-    await replace(this.sharePages, SHARE_PAGES, 0o600);
+    await replaceFile(this.action, ACTION, 0o700);
+    await replaceFile(this.watchdog, WATCHDOG, 0o700);
+    await replaceFile(this.releaseNetwork, RELEASE_NETWORK, 0o700);
+    await replaceFile(this.lazyPages, LAZY_PAGES, 0o700);
+    await replaceFile(this.sharePages, SHARE_PAGES, 0o600);
     const profile = await firstExisting(SECCOMP_CANDIDATES);
     if (profile !== null)
-      await replace(this.seccompProfile, withoutIoUring(await readFile(profile, 'utf8')), 0o600);
+      await replaceFile(this.seccompProfile, withoutIoUring(await readFile(profile, 'utf8')), 0o600);
   }
 
   /**
@@ -352,9 +353,4 @@ async function firstExisting(candidates: readonly string[]): Promise<string | nu
     if (await exists(candidate)) return candidate;
   }
   return null;
-}
-
-async function replace(file: string, text: string, mode: number): Promise<void> {
-  await writeFile(`${file}.tmp`, text, { mode });
-  await rename(`${file}.tmp`, file);
 }

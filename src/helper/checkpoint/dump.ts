@@ -1,8 +1,9 @@
-import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
 import * as path from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { ForkpointError } from '../../protocol/errors.ts';
 import { RUNTIME_ROOT } from '../engines/runtimeRoot.ts';
+import { replaceFile } from '../host/replaceFile.ts';
 import { lastLines } from '../host/run.ts';
 import type { Run } from '../host/run.ts';
 import { writeOptionFile } from './optionFile.ts';
@@ -24,11 +25,8 @@ export async function prepareWork(work: string, action: string): Promise<string>
 
 /** Tells the action script which subvolumes to snapshot: pairs of paths, each ended by NUL. */
 export async function writePlan(work: string, plan: readonly PlannedSnapshot[]): Promise<void> {
-  const file = path.join(work, 'plan');
-  await writeFile(`${file}.tmp`, plan.map(({ source, target }) => `${source}\0${target}\0`).join(''), {
-    mode: 0o600,
-  });
-  await rename(`${file}.tmp`, file);
+  const text = plan.map(({ source, target }) => `${source}\0${target}\0`).join('');
+  await replaceFile(path.join(work, 'plan'), text, 0o600);
 }
 
 /**

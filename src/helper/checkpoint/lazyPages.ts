@@ -6,7 +6,7 @@ import type { WorkspaceId } from '../../protocol/names.ts';
 import { ForkpointError } from '../../protocol/errors.ts';
 import { poll } from '../host/poll.ts';
 import { isRunning, signalProcess, startTimeOf } from '../host/processes.ts';
-import { exists, isMissing } from '../subvolumes/btrfs.ts';
+import { exists, nullIfMissing } from '../subvolumes/btrfs.ts';
 
 /** From this size of the images on a lazy restore pays, in bytes: below it, reading all takes less than the daemon's start. */
 export const LAZY_FROM_BYTES = 256 * 1024 * 1024;
@@ -85,10 +85,7 @@ export class LazyPages {
   }
 
   private async status(id: WorkspaceId): Promise<number | null> {
-    const text = await readFile(this.statusFile(id), 'utf8').catch((error: unknown) => {
-      if (isMissing(error)) return null;
-      throw error;
-    });
+    const text = await readFile(this.statusFile(id), 'utf8').catch(nullIfMissing);
     return text === null ? null : Number(text.trim());
   }
 

@@ -1,4 +1,4 @@
-import { rename, writeFile } from 'node:fs/promises';
+import { replaceFile } from '../host/replaceFile.ts';
 
 /** Unlinked open files up to this size are kept in the images, in bytes; CRIU's own limit is 1 MiB (H11). */
 const GHOST_LIMIT = 1024 * 1024 * 1024;
@@ -32,6 +32,5 @@ export async function writeOptionFile(file: string, template: OptionTemplate): P
   const lines = [...COMMON, 'network-lock nftables', `action-script "${template.action}"`];
   if (template.kind === 'dump') lines.push(`timeout ${String(SEIZE_SECONDS)}`);
   if (template.kind === 'restore' && template.isLazy) lines.push('lazy-pages');
-  await writeFile(`${file}.tmp`, `${lines.join('\n')}\n`, { mode: 0o600 });
-  await rename(`${file}.tmp`, file);
+  await replaceFile(file, `${lines.join('\n')}\n`, 0o600);
 }

@@ -3,7 +3,7 @@ import * as path from 'node:path';
 import { ForkpointError } from '../../protocol/errors.ts';
 import type { Log } from '../host/log.ts';
 import type { Run } from '../host/run.ts';
-import { isMissing } from '../subvolumes/btrfs.ts';
+import { nullIfMissing } from '../subvolumes/btrfs.ts';
 import { matchPages, pagesIn, readPageMap } from './pageMap.ts';
 import type { PageMap, Stretch } from './pageMap.ts';
 
@@ -130,11 +130,6 @@ async function readImage(
   const pages = path.join(directory, `pages-${String(map.pagesId)}.img`);
   const facts = await stat(pages).catch(nullIfMissing);
   return facts && { map, pages, bytes: facts.size };
-}
-
-function nullIfMissing(error: unknown): null {
-  if (isMissing(error)) return null;
-  throw error;
 }
 
 function bytesIn(stretches: readonly Stretch[]): number {

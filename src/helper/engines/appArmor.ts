@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { isMissing } from '../subvolumes/btrfs.ts';
+import { nullIfMissing } from '../subvolumes/btrfs.ts';
 
 /** All that the kernel knows, one a line: "NAME (MODE)"; see apparmor(7). For root alone. */
 const PROFILES = '/sys/kernel/security/apparmor/profiles';
@@ -11,10 +11,7 @@ const PROFILES = '/sys/kernel/security/apparmor/profiles';
  */
 export async function isProfileLoaded(profile: string): Promise<boolean> {
   if (profile === '' || profile === 'unconfined') return true;
-  const profiles = await readFile(PROFILES, 'utf8').catch((error: unknown) => {
-    if (isMissing(error)) return null;
-    throw error;
-  });
+  const profiles = await readFile(PROFILES, 'utf8').catch(nullIfMissing);
   return profiles === null || isListed(profiles, profile);
 }
 

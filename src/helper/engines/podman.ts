@@ -1,5 +1,5 @@
 import { createServer } from 'node:net';
-import { readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
 import * as path from 'node:path';
 import * as z from 'zod';
 import { ForkpointError } from '../../protocol/errors.ts';
@@ -7,11 +7,12 @@ import type { PublishedPort } from '../../protocol/workspace.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { poll } from '../host/poll.ts';
 import { isRunning } from '../host/processes.ts';
+import { replaceFile } from '../host/replaceFile.ts';
 import type { Finished, Run, RunOptions } from '../host/run.ts';
 import { Cgroup } from './cgroup.ts';
 import { execArguments, type ExecOptions } from './exec.ts';
 import { RUNTIME_ROOT } from './runtimeRoot.ts';
-import { exists, isMissing } from '../subvolumes/btrfs.ts';
+import { exists, nullIfMissing } from '../subvolumes/btrfs.ts';
 import type {
   ContainerFacts,
   ContainerPaths,
@@ -335,10 +336,7 @@ export class Podman implements Engine {
       this.factsQuickly(sibling.record),
     ]);
     if (facts.state === 'missing' || like.state === 'missing') return false;
-    const text = await readFile(configurationOf(like), 'utf8').catch((error: unknown) => {
-      if (isMissing(error)) return null;
-      throw error;
-    });
+    const text = await readFile(configurationOf(like), 'utf8').catch(nullIfMissing);
     if (text === null) return false;
     const identityOf = (
       { record, directory }: PlacedContainer,
@@ -347,13 +345,8 @@ export class Podman implements Engine {
       ...{ id, directory },
       hostname: record.spec.hostname,
     });
-    const file = configurationOf(facts);
-    await writeFile(
-      `${file}.tmp`,
-      siblingConfiguration(text, identityOf(sibling, like), identityOf(own, facts)),
-      { mode: 0o600 },
-    );
-    await rename(`${file}.tmp`, file);
+    const configuration = siblingConfiguration(text, identityOf(sibling, like), identityOf(own, facts));
+    await replaceFile(configurationOf(facts), configuration, 0o600);
     return true;
   }
 

@@ -4,7 +4,7 @@ import { writeJsonDurably } from '../catalogue/durableFile.ts';
 import { parseJson } from '../catalogue/journal.ts';
 import { WorkspaceIdSchema, type WorkspaceId } from '../../protocol/names.ts';
 import type { Layout } from '../catalogue/layout.ts';
-import { isMissing } from '../subvolumes/btrfs.ts';
+import { isMissing, nullIfMissing } from '../subvolumes/btrfs.ts';
 import type { LostAndFound } from '../catalogue/lostAndFound.ts';
 
 /** The pool as fsck sees it: through its files alone, never through what a daemon holds in memory. */
@@ -49,10 +49,7 @@ export async function changeRecord(
   file: string,
   change: (record: Readonly<Record<string, unknown>>) => Record<string, unknown>,
 ): Promise<void> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    if (isMissing(error)) return null;
-    throw error;
-  });
+  const text = await readFile(file, 'utf8').catch(nullIfMissing);
   if (text === null) return;
   const record = parseJson(text);
   if (typeof record !== 'object' || record === null) return;

@@ -11,7 +11,7 @@ import { ExpiredNoteSchema, SnapshotRecordSchema } from '../catalogue/records.ts
 import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
 import { readPool } from '../host/pool.ts';
 import { bootId, bootTimeMs } from '../host/processes.ts';
-import { exists, isMissing } from '../subvolumes/btrfs.ts';
+import { exists, nullIfMissing } from '../subvolumes/btrfs.ts';
 import type { Parts } from './parts.ts';
 import type { Call } from './services.ts';
 import { DAY_MS, presentSnapshot } from './snapshotRecord.ts';
@@ -279,9 +279,6 @@ async function isSynchronised(): Promise<boolean | null> {
 }
 
 async function readJson(file: string): Promise<unknown> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    if (isMissing(error)) return null;
-    throw error;
-  });
+  const text = await readFile(file, 'utf8').catch(nullIfMissing);
   return text === null ? undefined : parseJson(text);
 }

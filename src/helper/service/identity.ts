@@ -7,7 +7,7 @@ import type { Identity, SnapshotRecord, WorkspaceRecord } from '../catalogue/rec
 import { Cgroup } from '../engines/cgroup.ts';
 import type { ContainerFacts } from '../engines/engine.ts';
 import { readProcess, signalProcess } from '../host/processes.ts';
-import { exists, isMissing } from '../subvolumes/btrfs.ts';
+import { exists, nullIfMissing } from '../subvolumes/btrfs.ts';
 import { confinedPath } from '../subvolumes/confinedPath.ts';
 import type { Parts } from './parts.ts';
 import { listListeners } from './ports.ts';
@@ -172,9 +172,6 @@ async function makeHostKeys(
 
 /** The content of a regular file; null for anything else. */
 async function readPlain(file: string): Promise<Buffer | null> {
-  const facts = await lstat(file).catch((error: unknown) => {
-    if (isMissing(error)) return null;
-    throw error;
-  });
+  const facts = await lstat(file).catch(nullIfMissing);
   return facts?.isFile() === true ? readFile(file) : null;
 }

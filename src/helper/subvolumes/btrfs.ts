@@ -169,3 +169,9 @@ export async function exists(file: string): Promise<boolean> {
 export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
+
+/** For `catch`: null where a file is missing; other failures go on. */
+export function nullIfMissing(error: unknown): null {
+  if (isMissing(error)) return null;
+  throw error;
+}

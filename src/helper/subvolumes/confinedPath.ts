@@ -1,7 +1,7 @@
 import { lstat, readlink } from 'node:fs/promises';
 import * as path from 'node:path';
 import { ForkpointError } from '../../protocol/errors.ts';
-import { isMissing } from './btrfs.ts';
+import { nullIfMissing } from './btrfs.ts';
 
 /** As many links are followed as the kernel would (path_resolution(7)). */
 const MAXIMUM_LINKS = 40;
@@ -42,9 +42,6 @@ export async function confinedPath(root: string, inner: string): Promise<string>
 
 /** Where a link leads; null for all that is no link. */
 async function readLink(file: string): Promise<string | null> {
-  const facts = await lstat(file).catch((error: unknown) => {
-    if (isMissing(error)) return null;
-    throw error;
-  });
+  const facts = await lstat(file).catch(nullIfMissing);
   return facts?.isSymbolicLink() === true ? readlink(file) : null;
 }
