@@ -81,6 +81,8 @@ export const StreamClosedSchema = z.object({
   stream: StreamIdSchema,
   /** Exit status of a terminal's command; null where there is none. */
   status: z.int().nullable(),
+  /** It did not end by itself: a snapshot, a restore or the end of its workspace took it away. The session may live on. */
+  wasSentAway: z.boolean().default(false),
 });
 export const streamClosed = new NotificationType<z.infer<typeof StreamClosedSchema>>('stream/closed');
 

@@ -23,10 +23,14 @@ import {
 import type { StreamOpened, StreamTarget, TerminalSize } from '../../protocol/streams.ts';
 import type { Log } from './log.ts';
 
-/** How a stream was over: with the exit status of its command, if it has one, or with the connection that carried it. */
+/** How a stream was over. */
 export interface StreamEnd {
+  /** Exit status of its command, if it has one. */
   readonly status: number | null;
+  /** With the connection that carried it. */
   readonly wasLost: boolean;
+  /** By a snapshot, a restore or the end of its workspace. */
+  readonly wasSentAway: boolean;
 }
 
 /** Bytes to and from a terminal or port of a workspace. What is written waits for the far end to have taken the earlier. */
@@ -62,8 +66,8 @@ export class Streams {
     );
     on(streamTaken, StreamTakenSchema, ({ stream, bytes }) => this.#streams.get(stream)?.window.give(bytes));
     on(streamEnd, StreamEndSchema, ({ stream }) => this.#streams.get(stream)?.receiveEnd());
-    on(streamClosed, StreamClosedSchema, ({ stream, status }) => {
-      this.#streams.get(stream)?.finish({ status, wasLost: false });
+    on(streamClosed, StreamClosedSchema, ({ stream, ...end }) => {
+      this.#streams.get(stream)?.finish({ ...end, wasLost: false });
       this.#streams.delete(stream);
     });
   }
@@ -89,7 +93,7 @@ export class Streams {
       return remote;
     } catch (error) {
       this.#streams.delete(stream);
-      remote.finish({ status: null, wasLost: true });
+      remote.finish({ status: null, wasLost: true, wasSentAway: false });
       remote.destroy();
       throw error;
     }
@@ -97,7 +101,8 @@ export class Streams {
 
   /** The connection is gone. */
   lose(): void {
-    for (const stream of this.#streams.values()) stream.finish({ status: null, wasLost: true });
+    for (const stream of this.#streams.values())
+      stream.finish({ status: null, wasLost: true, wasSentAway: false });
     this.#streams.clear();
   }
 }

@@ -14,7 +14,7 @@ const FIRST_SIZE: TerminalSize = { columns: 80, rows: 24 };
 /** How much of a session's scrollback a tab asks for that did not see it. */
 const HISTORY_LINES = 5000;
 
-/** A shell that ends this soon after it was attached, several times, is not attached again, in milliseconds. */
+/** A shell that ends by itself this soon after it was attached, several times, is not attached again, in milliseconds. */
 const HASTE_MS = 3000;
 const HASTY_ENDS = 3;
 
@@ -134,13 +134,14 @@ export class WorkspaceTerminal implements Pseudoterminal {
       this.#stream = null;
       if (this.#wasClosed()) return;
       const isKept = terminal !== null && terminal.multiplexer !== null;
-      if (end.wasLost ? !isKept : end.status === 0 || !isKept) {
+      const wasTaken = end.wasLost || end.wasSentAway;
+      if (!isKept || (!wasTaken && end.status === 0)) {
         if (end.wasLost) this.#note(l10n.t('The connection was lost, and with it this shell.'));
         this.#closed.fire(end.wasLost ? 1 : (end.status ?? 1));
         return;
       }
-      hastyEnds = Date.now() - attachedAt < HASTE_MS ? hastyEnds + 1 : 0;
-      if (!end.wasLost && hastyEnds >= HASTY_ENDS) {
+      hastyEnds = !wasTaken && Date.now() - attachedAt < HASTE_MS ? hastyEnds + 1 : 0;
+      if (hastyEnds >= HASTY_ENDS) {
         this.#closed.fire(end.status ?? 1);
         return;
       }

@@ -137,7 +137,7 @@ export class SessionStreams {
         .then(() => this.#notify(streamEnd, { stream: id }))
         .catch(() => socket.destroy())
         .then(() => closed)
-        .then(() => this.#closed(id, null));
+        .then(() => this.#closed(id, null, false));
       return { terminal: null };
     }
     const terminal = await reach.attachTerminal(target, signal);
@@ -156,7 +156,7 @@ export class SessionStreams {
       .then(() => this.#send(id, window, terminal.output))
       .catch((error: unknown) => this.#log.debug(`stream ${String(id)}: ${String(error)}`))
       .then(() => terminal.exit)
-      .then((status) => this.#closed(id, status));
+      .then(({ status, wasSentAway }) => this.#closed(id, status, wasSentAway));
     return { terminal: terminal.terminal };
   }
 
@@ -186,9 +186,9 @@ export class SessionStreams {
     });
   }
 
-  #closed(id: number, status: number | null): void {
+  #closed(id: number, status: number | null, wasSentAway: boolean): void {
     this.#streams.delete(id);
-    this.#notify(streamClosed, { stream: id, status });
+    this.#notify(streamClosed, { stream: id, status, wasSentAway });
   }
 }
 

@@ -113,6 +113,7 @@ export async function createServices(given: {
     engine: new Podman(run),
     lazyPages: new LazyPages(assets.lazyPages, (id) => `${layout.workspace(id)}/lazy-pages.status`),
     pageSharing: new PageSharing(run, assets.sharePages, log),
+    attached: new Map(),
     imageOrigin: (runtime) => {
       const known = origins.get(runtime) ?? readImageOrigin(run, runtime);
       origins.set(runtime, known);

@@ -136,7 +136,7 @@ async function takeLive(
     return prepareFreeze(parts, workspace);
   });
   await steps.run('flush', () => parts.subvolumes.sync(parts.layout.root));
-  if (mode !== 'stateless') await hangUpTerminals(cgroup);
+  if (mode !== 'stateless') await hangUpTerminals(parts, cgroup);
   const { value: taken, freezeMs } = await whileFrozen(
     parts,
     workspace,

@@ -34,6 +34,8 @@ export interface Parts {
   readonly assets: Assets;
   readonly lazyPages: LazyPages;
   readonly pageSharing: PageSharing;
+  /** The terminals that are attached through a stream, by their mark, and whether each was hung up for a snapshot or restore. */
+  readonly attached: Map<string, { isHungUp: boolean }>;
   /** What the images made on this host depend on; read once for each runtime. */
   imageOrigin(runtime: 'runc' | 'crun'): Promise<ImageOrigin>;
   /** Starts work that goes on beside all requests. */

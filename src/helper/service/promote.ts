@@ -206,7 +206,7 @@ async function takeLast(
   await requireSpace(parts.layout.root, params.cold ? 0 : dumpSize(await cgroup.memory()));
   const action = await prepareFreeze(parts, fork);
   await steps.run('flush', () => parts.subvolumes.sync(parts.layout.root));
-  if (!params.cold) await hangUpTerminals(cgroup);
+  if (!params.cold) await hangUpTerminals(parts, cgroup);
   await whileFrozen(
     parts,
     fork,

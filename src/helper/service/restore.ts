@@ -378,7 +378,7 @@ async function leaveState(
     await makeSnapshotDirectory(parts, workspace, safety);
     await steps.run('flush', () => parts.subvolumes.sync(parts.layout.root));
   }
-  await hangUpTerminals(cgroup);
+  await hangUpTerminals(parts, cgroup);
   const downFrom = performance.now();
   await whileFrozen(parts, workspace, cgroup, facts.pid, steps, async (deadlineMs) => {
     const taken =

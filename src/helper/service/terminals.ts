@@ -41,8 +41,11 @@ export interface OpenTerminal {
   readonly history: Buffer;
   readonly input: Writable;
   readonly output: Readable;
-  /** Exit status, once all output was read; null when it was killed. Never rejected. */
-  readonly exit: Promise<number | null>;
+  /**
+   * Once all output was read: the exit status, null when it was killed; and whether it was sent away by a snapshot, a
+   * restore or the end of its workspace. Never rejected.
+   */
+  readonly exit: Promise<{ readonly status: number | null; readonly wasSentAway: boolean }>;
   resize(size: TerminalSize): Promise<void>;
   /** @param endsSession also ends the session and what runs in it */
   close(endsSession: boolean): Promise<void>;
@@ -108,6 +111,8 @@ export async function attachTerminal(
       );
     }
     await resize(target.size);
+    const state = { isHungUp: false };
+    parts.attached.set(mark, state);
     parts.log.info(
       `terminal ${target.session} of ${record.name}: attached, ${terminal.multiplexer ?? 'no multiplexer'}, process ${String(facts.pid)}`,
     );
@@ -116,7 +121,10 @@ export async function attachTerminal(
       history,
       input: child.stdin,
       output: child.stdout,
-      exit,
+      exit: exit.then((status) => {
+        parts.attached.delete(mark);
+        return { status, wasSentAway: state.isHungUp || !isRunning(facts.pid) };
+      }),
       resize,
       close: async (endsSession) => {
         // First, so that the session is gone when the terminal is over.
@@ -155,9 +163,15 @@ export async function runningWorkspace(
  * that leads out of the workspace, and CRIU dumps no such process. The sessions live on; whoever was attached attaches
  * again.
  */
-export async function hangUpTerminals(cgroup: Cgroup): Promise<void> {
-  const pids = cgroup.processes();
-  const attached = fromOutside(pids).filter((pid) => markOf(pid)?.startsWith('attached-') === true);
+export async function hangUpTerminals(parts: Parts, cgroup: Cgroup): Promise<void> {
+  const attached: number[] = [];
+  for (const pid of fromOutside(cgroup.processes())) {
+    const mark = markOf(pid);
+    if (mark?.startsWith('attached-') !== true) continue;
+    attached.push(pid);
+    const state = parts.attached.get(mark);
+    if (state) state.isHungUp = true;
+  }
   if (attached.length === 0) return;
   const devices = new Set(attached.flatMap((pid) => terminalsOf(pid)));
   for (const pid of attached) signalProcess(pid, 'SIGHUP');

@@ -457,8 +457,12 @@ export class EditorWindow {
       // A menu that has just opened ignores the mouse for 100 ms, so that the click that opened it chooses nothing.
       await this.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 150)));
       const item = menu.locator(`.action-menu-item:has(.action-label[aria-label="${entry}"])`);
-      const place = await item.boundingBox({ timeout: probeMs });
-      if (place === null) return false;
+      const place = (await item.isVisible()) ? await item.boundingBox({ timeout: probeMs }) : null;
+      if (place === null) {
+        // A menu shows what was possible when it was opened; opened anew, it may have the entry.
+        await this.page.keyboard.press('Escape');
+        return false;
+      }
       // Whether the click arrives there: a menu that closed meanwhile would let it fall onto the tree.
       const releases = await item.evaluateHandle(
         (element: PageElement) => {
