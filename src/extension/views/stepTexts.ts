@@ -18,9 +18,12 @@ export function stepText(l10n: Translator, step: string): string {
       return l10n.t('stopping');
     case 'flush':
       return l10n.t('writing the files out');
+    case 'pre-dump':
+      return l10n.t('copying memory ahead');
     case 'freeze':
     case 'dump':
       return l10n.t('keeping processes and memory');
+    case 'join':
     case 'sync':
       return l10n.t('writing the snapshot to disk');
     case 'kill':

@@ -23,6 +23,9 @@ export class Layout {
     path.join(this.snapshot(id, name), 'snapshot.json');
   readonly memory = (id: WorkspaceId, name: SnapshotName): string =>
     path.join(this.snapshot(id, name), 'memory');
+  /** What a dump in progress builds upon. */
+  readonly preDumps = (id: WorkspaceId, name: SnapshotName): string =>
+    path.join(this.snapshot(id, name), 'pre-dumps');
   readonly snapshotPart = (id: WorkspaceId, name: SnapshotName, part: string): string =>
     path.join(this.snapshot(id, name), part);
 

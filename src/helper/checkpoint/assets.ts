@@ -270,6 +270,25 @@ $mode eq "try" or IO::Handle::sync($target) or die "fsync: $!";
 print "$shared $kept\\n";
 `;
 
+/**
+ * Makes a file of pieces of others, with which it shares the blocks: FICLONERANGE, ioctl_ficlonerange(2), whose number is the
+ * same wherever CRIU runs. Arguments: the file, the others. Each line of standard input is a piece: which of the others, offset
+ * in it, offset in the file, bytes.
+ */
+const CLONE_PAGES = `use strict;
+use warnings;
+my ($targetName, @sourceNames) = @ARGV;
+umask(0077);
+open(my $target, ">:raw", $targetName) or die "$targetName: $!";
+my @sources = map { open(my $source, "<:raw", $_) or die "$_: $!"; $source } @sourceNames;
+while (my $line = <STDIN>) {
+  my ($index, $from, $to, $bytes) = split(" ", $line);
+  my $request = pack("qQQQ", fileno($sources[$index]), $from, $bytes, $to);
+  ioctl($target, 0x4020940D, $request) or die "FICLONERANGE of $sourceNames[$index]: $!";
+}
+close($target) or die "$targetName: $!";
+`;
+
 /** Where the host's static init is installed (Debian: catatonit; Fedora puts it below libexec). */
 export const INIT_CANDIDATES = [
   '/usr/bin/catatonit',
@@ -291,6 +310,7 @@ export class Assets {
   readonly releaseNetwork: string;
   readonly lazyPages: string;
   readonly sharePages: string;
+  readonly clonePages: string;
   readonly seccompProfile: string;
 
   constructor(private readonly directory: string) {
@@ -299,6 +319,7 @@ export class Assets {
     this.releaseNetwork = path.join(directory, 'release-network.sh');
     this.lazyPages = path.join(directory, 'lazy-pages.sh');
     this.sharePages = path.join(directory, 'share-pages.pl');
+    this.clonePages = path.join(directory, 'clone-pages.pl');
     this.seccompProfile = path.join(directory, 'seccomp.json');
   }
 
@@ -310,6 +331,7 @@ export class Assets {
     await replaceFile(this.releaseNetwork, RELEASE_NETWORK, 0o700);
     await replaceFile(this.lazyPages, LAZY_PAGES, 0o700);
     await replaceFile(this.sharePages, SHARE_PAGES, 0o600);
+    await replaceFile(this.clonePages, CLONE_PAGES, 0o600);
     const profile = await firstExisting(SECCOMP_CANDIDATES);
     if (profile !== null)
       await replaceFile(this.seccompProfile, withoutIoUring(await readFile(profile, 'utf8')), 0o600);

@@ -29,50 +29,51 @@ export async function writePlan(work: string, plan: readonly PlannedSnapshot[]):
   await replaceFile(path.join(work, 'plan'), text, 0o600);
 }
 
+/** Of whose memory, and where to. */
+export interface DumpOptions {
+  runtime: 'runc' | 'crun';
+  containerId: string;
+  images: string;
+  work: string;
+  optionFile: string;
+  /** Images of a pre-dump that these build upon; null for none. */
+  parent: string | null;
+  deadlineMs: number;
+}
+
+/**
+ * Copies the memory of a container that runs on meanwhile, and has the kernel note what is changed from then on: a dump that
+ * builds upon these images holds no more than that (criu.org/Memory_changes_tracking). The processes stand still while
+ * their memory is looked through, not while it is written. Rejected with `command.failed`.
+ */
+export async function preDump(run: Run, options: DumpOptions): Promise<void> {
+  await writeOptionFile(options.optionFile, { kind: 'pre-dump' });
+  try {
+    await runCheckpoint(run, options, ['--pre-dump']);
+  } finally {
+    // Whatever has that id later is not to be ended by the watchdog.
+    await rm(path.join(options.work, 'group'), { force: true });
+  }
+}
+
 /**
  * Writes the memory of a container, frozen beforehand, into `images`, and has the planned subvolumes snapshotted at
  * CRIU's post-dump step. The processes are left as they are: frozen.
  * Rejected with `checkpoint.impossible` (detail: the errors in CRIU's log).
+ * @param options `action` is from {@link prepareWork}
  */
 export async function dump(
   run: Run,
-  options: {
-    workspace: string;
-    runtime: 'runc' | 'crun';
-    containerId: string;
-    images: string;
-    work: string;
-    optionFile: string;
-    /** From {@link prepareWork}. */
-    action: string;
-    deadlineMs: number;
-  },
+  options: DumpOptions & { workspace: string; action: string },
 ): Promise<void> {
   await writeOptionFile(options.optionFile, { kind: 'dump', action: options.action });
   try {
-    await run(
-      options.runtime,
-      [
-        '--root',
-        RUNTIME_ROOT[options.runtime],
-        'checkpoint',
-        '--leave-running',
-        '--tcp-established',
-        '--ext-unix-sk',
-        '--file-locks',
-        '--image-path',
-        options.images,
-        '--work-path',
-        options.work,
-        options.containerId,
-      ],
-      {
-        // The watchdog comes first, and ends CRIU with care.
-        timeoutMs: options.deadlineMs + 10_000,
-        // Synchronously: the watchdog must find it even if this process is killed right now.
-        onStart: (pid) => writeFileSync(path.join(options.work, 'group'), String(pid)),
-      },
-    );
+    await runCheckpoint(run, options, [
+      '--leave-running',
+      '--tcp-established',
+      '--ext-unix-sk',
+      '--file-locks',
+    ]);
   } catch (error) {
     const failure = ForkpointError.from(error);
     const errors = await errorsOfLog(path.join(options.work, 'dump.log'));
@@ -82,6 +83,31 @@ export async function dump(
       { detail: errors.length > 0 ? errors.join('\n') : failure.detail, cause: error },
     );
   }
+}
+
+async function runCheckpoint(run: Run, options: DumpOptions, flags: readonly string[]): Promise<void> {
+  await run(
+    options.runtime,
+    [
+      '--root',
+      RUNTIME_ROOT[options.runtime],
+      'checkpoint',
+      ...flags,
+      // The runtimes want it to be relative.
+      ...(options.parent === null ? [] : ['--parent-path', path.relative(options.images, options.parent)]),
+      '--image-path',
+      options.images,
+      '--work-path',
+      options.work,
+      options.containerId,
+    ],
+    {
+      // The watchdog comes first, and ends CRIU with care.
+      timeoutMs: options.deadlineMs + 10_000,
+      // Synchronously: the watchdog must find it even if this process is killed right now.
+      onStart: (pid) => writeFileSync(path.join(options.work, 'group'), String(pid)),
+    },
+  );
 }
 
 /** The last error lines of a CRIU log; one of them appears in every log of a process without CAP_SYS_RESOURCE and means nothing. */

@@ -19,17 +19,24 @@ const COMMON = [
  */
 const SEIZE_SECONDS = 5;
 
+/** The same for a pre-dump, whose processes run: one that waits for a child of vfork(2) would keep all the others waiting. */
+const PRE_DUMP_SEIZE_SECONDS = 1;
+
 /** What the next call of CRIU does. `action`: the script it runs at its steps. */
 export type OptionTemplate =
-  { kind: 'dump'; action: string } | { kind: 'restore'; action: string; isLazy: boolean };
+  | { kind: 'pre-dump' }
+  | { kind: 'dump'; action: string }
+  | { kind: 'restore'; action: string; isLazy: boolean };
 
 /**
- * Writes the option file that the container's annotation names, as a whole, from one of two templates. It is written
+ * Writes the option file that the container's annotation names, as a whole, from one of the templates. It is written
  * right before every call of CRIU: a `lazy-pages` left from a restore would make a dump hang, frozen (H3).
  * The network lock is nftables': faster than iptables', and unlike none at all it holds back loopback too (H23).
  */
 export async function writeOptionFile(file: string, template: OptionTemplate): Promise<void> {
-  const lines = [...COMMON, 'network-lock nftables', `action-script "${template.action}"`];
+  const lines = [...COMMON, 'network-lock nftables'];
+  if (template.kind === 'pre-dump') lines.push(`timeout ${String(PRE_DUMP_SEIZE_SECONDS)}`);
+  else lines.push(`action-script "${template.action}"`);
   if (template.kind === 'dump') lines.push(`timeout ${String(SEIZE_SECONDS)}`);
   if (template.kind === 'restore' && template.isLazy) lines.push('lazy-pages');
   await replaceFile(file, `${lines.join('\n')}\n`, 0o600);

@@ -2,7 +2,19 @@
 export interface PageMap {
   /** The image with the pages is `pages-ID.img`; they stand in it one after another. */
   readonly pagesId: number;
-  readonly entries: readonly { readonly address: number; readonly pages: number }[];
+  readonly entries: readonly PageMapEntry[];
+  /** Its counts are in the wider field that CRIU has since 4.1. */
+  readonly isWide: boolean;
+}
+
+/** Pages that follow one another. */
+export interface PageMapEntry {
+  readonly address: number;
+  readonly pages: number;
+  /** They are in the image of the parent dump, not in this one. */
+  readonly isInParent: boolean;
+  /** A lazy restore may leave them for later. */
+  readonly isLazy: boolean;
 }
 
 /** A stretch of an image, in bytes. */
@@ -16,7 +28,9 @@ export interface Stretch {
 /** The first words of such an image (criu.org/Images; criu/include/magic.h: IMG_COMMON_MAGIC, PAGEMAP_MAGIC). */
 const MAGIC = [0x54564319, 0x56084025];
 
-/** A flag of an entry: the pages are in this image, not in that of a parent (criu/include/pagemap.h, PE_PRESENT). */
+/** Flags of an entry (criu/include/pagemap.h: PE_PARENT, PE_LAZY, PE_PRESENT). */
+const PARENT = 1;
+const LAZY = 2;
 const PRESENT = 4;
 
 /** Reads a `pagemap-*.img`, whose messages are those of CRIU's images/pagemap.proto. Throws a RangeError at one that it can't read. */
@@ -39,16 +53,44 @@ export function readPageMap(image: Buffer): PageMap {
     const pages = entry.get(5) ?? entry.get(2);
     if (address === undefined || pages === undefined)
       throw new RangeError('an entry of the page map is not whole');
-    // Without flags, only those that are said to be in a parent are not in this image.
-    const isPresent = entry.has(4) ? (Number(entry.get(4)) & PRESENT) !== 0 : entry.get(3) !== 1;
-    return isPresent ? [{ address, pages }] : [];
+    const isSaidToBeInParent = entry.get(3) === 1;
+    const flags = entry.get(4) ?? (isSaidToBeInParent ? PARENT : PRESENT);
+    const isInParent = isSaidToBeInParent || (flags & PARENT) !== 0;
+    if (!isInParent && (flags & PRESENT) === 0) return [];
+    return [{ address, pages, isInParent, isLazy: (flags & LAZY) !== 0 }];
   });
-  return { pagesId, entries };
+  return { pagesId, entries, isWide: rest.some((entry) => entry.has(5)) };
+}
+
+/** Makes a `pagemap-*.img` of it, as CRIU does (criu/page-xfer.c, write_pagemap_loc). */
+export function writePageMap({ pagesId, entries, isWide }: PageMap): Buffer {
+  const head = Buffer.alloc(8);
+  MAGIC.forEach((word, index) => head.writeUInt32LE(word, index * 4));
+  const messages = [
+    writeNumbers([[1, pagesId]]),
+    ...entries.map(({ address, pages, isInParent, isLazy }) => {
+      const flags = (isInParent ? PARENT : PRESENT) | (isLazy ? LAZY : 0);
+      return writeNumbers([
+        [1, address],
+        [2, isWide ? 0 : pages],
+        [4, flags],
+        ...(isWide ? [[5, pages] as const] : []),
+      ]);
+    }),
+  ];
+  return Buffer.concat([
+    head,
+    ...messages.flatMap((message) => {
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(message.length);
+      return [length, message];
+    }),
+  ]);
 }
 
 /** How many pages its image holds. */
 export function pagesIn({ entries }: PageMap): number {
-  return entries.reduce((sum, { pages }) => sum + pages, 0);
+  return entries.reduce((sum, { pages, isInParent }) => sum + (isInParent ? 0 : pages), 0);
 }
 
 /**
@@ -87,11 +129,13 @@ interface Place {
 /** The entries with where their pages stand, by address. */
 function placesOf({ entries }: PageMap, pageBytes: number): Place[] {
   let offset = 0;
-  const places = entries.map(({ address, pages }) => {
-    const place = { address, offset, bytes: pages * pageBytes };
-    offset += place.bytes;
-    return place;
-  });
+  const places = entries
+    .filter(({ isInParent }) => !isInParent)
+    .map(({ address, pages }) => {
+      const place = { address, offset, bytes: pages * pageBytes };
+      offset += place.bytes;
+      return place;
+    });
   return places.sort((a, b) => a.address - b.address);
 }
 
@@ -135,4 +179,19 @@ function readNumbers(message: Buffer): Map<number, number> {
     else throw new RangeError('a field of the page map is of an unknown kind');
   }
   return found;
+}
+
+/** A protobuf message of such fields; the inverse of {@link readNumbers}. */
+function writeNumbers(fields: readonly (readonly [field: number, value: number])[]): Buffer {
+  const bytes: number[] = [];
+  const writeVarint = (value: number): void => {
+    // Addresses are wider than what bitwise operators take.
+    for (; value >= 128; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
+    bytes.push(value);
+  };
+  for (const [field, value] of fields) {
+    writeVarint(field * 8);
+    writeVarint(value);
+  }
+  return Buffer.from(bytes);
 }

@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { ForkpointError } from '../../protocol/errors.ts';
 import type { PublishedPort } from '../../protocol/workspace.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
+import { withoutHugePages } from '../checkpoint/memoryTracking.ts';
 import { poll } from '../host/poll.ts';
 import { isRunning } from '../host/processes.ts';
 import { replaceFile } from '../host/replaceFile.ts';
@@ -95,7 +96,11 @@ export class Podman implements Engine {
   /** The network was there when it was last looked for. */
   private hasNetwork = false;
 
-  constructor(private readonly run: Run) {}
+  /** @param tracksMemory whether the kernel can note changes of memory, which huge pages would be in the way of */
+  constructor(
+    private readonly run: Run,
+    private readonly tracksMemory: () => Promise<boolean>,
+  ) {}
 
   async chooseRuntime(): Promise<'runc' | 'crun'> {
     for (const runtime of ['runc', 'crun'] as const) {
@@ -196,7 +201,10 @@ export class Podman implements Engine {
   }
 
   async start(record: WorkspaceRecord): Promise<void> {
-    await this.podman(['start', record.engine.container]);
+    const args = ['start', record.engine.container];
+    const isTracking = await this.tracksMemory();
+    const [command, rest] = isTracking ? withoutHugePages('podman', args) : ['podman', args];
+    await this.run(command, rest, { env: ENVIRONMENT });
   }
 
   async stop(record: WorkspaceRecord, timeoutSeconds: number): Promise<void> {

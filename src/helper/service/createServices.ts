@@ -9,6 +9,7 @@ import { Turns } from '../catalogue/turns.ts';
 import { Assets } from '../checkpoint/assets.ts';
 import { readImageOrigin } from '../checkpoint/imageOrigin.ts';
 import { LazyPages } from '../checkpoint/lazyPages.ts';
+import { tracksMemory } from '../checkpoint/memoryTracking.ts';
 import { PageSharing } from '../checkpoint/pageSharing.ts';
 import { Podman } from '../engines/podman.ts';
 import { failureText } from '../host/failureText.ts';
@@ -95,6 +96,8 @@ export async function createServices(given: {
   const queue = new Queue(log);
   const unhurried = new Queue(log);
   const origins = new Map<string, Promise<ImageOrigin>>();
+  let tracking: Promise<boolean> | undefined;
+  const areChangesTracked = (): Promise<boolean> => (tracking ??= tracksMemory(run));
   const parts: Parts = {
     log,
     run,
@@ -110,10 +113,11 @@ export async function createServices(given: {
       if (id !== undefined && catalogue.hasWorkspace(id)) emit.changed({ workspace: id, created: null });
     }),
     trash: new Trash(layout.trash(), subvolumes, log),
-    engine: new Podman(run),
+    engine: new Podman(run, areChangesTracked),
     lazyPages: new LazyPages(assets.lazyPages, (id) => `${layout.workspace(id)}/lazy-pages.status`),
     pageSharing: new PageSharing(run, assets.sharePages, log),
     attached: new Map(),
+    tracksMemory: areChangesTracked,
     imageOrigin: (runtime) => {
       const known = origins.get(runtime) ?? readImageOrigin(run, runtime);
       origins.set(runtime, known);

@@ -18,6 +18,7 @@ import {
 import type { Taken } from './freeze.ts';
 import { waitForLazyRestore } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
+import { canCopyMemoryAhead, copyMemoryAhead, joinPreDumps } from './preDump.ts';
 import type { Call } from './services.ts';
 import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName, presentSnapshot, protectMemory } from './snapshotRecord.ts';
@@ -63,8 +64,15 @@ export async function takeSnapshotInTurn(
     startedAt: createdAt.toISOString(),
   };
   try {
-    const { taken, freezeMs, isOnDisk } = await takeLive(parts, workspace, steps, entry, params.mode);
+    const { taken, freezeMs, isOnDisk, isCopiedAhead } = await takeLive(
+      parts,
+      workspace,
+      steps,
+      entry,
+      params.mode,
+    );
     steps.passPointOfNoReturn();
+    if (isCopiedAhead) await steps.run('join', () => joinPreDumps(parts, workspace, name, taken.isStateful));
     await protectMemory(parts, workspace, name, taken);
     if (!isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
     const described = await describeSnapshot(parts, workspace, taken, {
@@ -108,7 +116,7 @@ async function takeLive(
   steps: Steps,
   entry: CreateEntry,
   mode: 'auto' | 'stateful' | 'stateless',
-): Promise<{ taken: Taken; freezeMs: number; isOnDisk: boolean }> {
+): Promise<{ taken: Taken; freezeMs: number; isOnDisk: boolean; isCopiedAhead: boolean }> {
   const { snapshot: name } = entry;
   const facts = await steps.run('inspect', () => parts.engine.factsQuickly(workspace));
   if (facts.state !== 'running') {
@@ -126,7 +134,7 @@ async function takeLive(
     await makeSnapshotDirectory(parts, workspace, name);
     const taken = await steps.run('files', () => takeStopped(parts, workspace, name, nested));
     // btrfs commits within the call that makes a snapshot, its source's files written (fs/btrfs/ioctl.c, create_snapshot).
-    return { taken, freezeMs: 0, isOnDisk: true };
+    return { taken, freezeMs: 0, isOnDisk: true, isCopiedAhead: false };
   }
   const cgroup = Cgroup.of(facts.pid, facts.id);
   await requireSpace(parts.layout.root, mode === 'stateless' ? 0 : dumpSize(await cgroup.memory()));
@@ -135,8 +143,10 @@ async function takeLive(
     await makeSnapshotDirectory(parts, workspace, name);
     return prepareFreeze(parts, workspace);
   });
-  await steps.run('flush', () => parts.subvolumes.sync(parts.layout.root));
-  if (mode !== 'stateless') await hangUpTerminals(parts, cgroup);
+  const flush = (): Promise<void> => parts.subvolumes.sync(parts.layout.root);
+  const isCopiedAhead = mode !== 'stateless' && (await canCopyMemoryAhead(parts, cgroup));
+  if (!isCopiedAhead) await steps.run('flush', flush);
+  let parent: string | null = null;
   const { value: taken, freezeMs } = await whileFrozen(
     parts,
     workspace,
@@ -151,10 +161,22 @@ async function takeLive(
         initPid: facts.pid,
         containerId: facts.id,
         action,
+        parent,
         deadlineMs,
       }),
+    {
+      before: async (deadlineMs) => {
+        if (isCopiedAhead) {
+          parent = await steps.run('pre-dump', () =>
+            copyMemoryAhead(parts, workspace, { name, containerId: facts.id, deadlineMs, flush }),
+          );
+        }
+        // As late as that: whoever is attached sees nothing of what comes before.
+        if (mode !== 'stateless') await hangUpTerminals(parts, cgroup);
+      },
+    },
   );
-  return { taken, freezeMs, isOnDisk: false };
+  return { taken, freezeMs, isOnDisk: false, isCopiedAhead };
 }
 
 /** The alias to be given: free, or with the first number that makes it free. Rejected with `alias.taken`. */

@@ -67,7 +67,8 @@ export async function makeSnapshotDirectory(
  * Runs `work` while all processes of the workspace stand still. They are thawed at its end, whatever happens: in the
  * `finally`, by the watchdog, or by the next start of the daemon. Rejected with `checkpoint.torn` when the watchdog
  * had to act, so that nothing taken meanwhile is trusted.
- * @param allowanceMs how much longer than a dump takes they may stand still, in milliseconds
+ * @param options `allowanceMs`: how much longer than a dump takes they may stand still, in milliseconds; `before`: done under
+ * the watchdog's eye while they still run, for twice as long as a dump takes at most
  * @returns what `work` returned, and for how long they stood still, in milliseconds
  */
 export async function whileFrozen<T>(
@@ -77,7 +78,7 @@ export async function whileFrozen<T>(
   initPid: number,
   steps: Steps,
   work: (deadlineMs: number) => Promise<T>,
-  allowanceMs = 0,
+  { allowanceMs = 0, before }: { allowanceMs?: number; before?: (deadlineMs: number) => Promise<void> } = {},
 ): Promise<{ value: T; freezeMs: number }> {
   const gib = dumpSize(await cgroup.memory()) / 2 ** 30;
   const deadlineMs = Math.round(BASE_DEADLINE_MS + gib * DEADLINE_MS_PER_GIB);
@@ -87,13 +88,14 @@ export async function whileFrozen<T>(
       work: parts.layout.work(record.id),
       cgroup,
       initPid,
-      deadlineMs: deadlineMs + allowanceMs,
+      deadlineMs: deadlineMs + allowanceMs + (before ? 2 * deadlineMs : 0),
     }),
   );
   let frozenAt = performance.now();
   let freezeMs: number;
   let value: T;
   try {
+    await before?.(deadlineMs);
     frozenAt = performance.now();
     await steps.run('freeze', () => cgroup.freeze());
     value = await work(deadlineMs);
@@ -127,6 +129,8 @@ export async function takeFrozen(
     initPid: number;
     containerId: string;
     action: string;
+    /** Images of a pre-dump to build upon. */
+    parent?: string | null;
     deadlineMs: number;
   },
 ): Promise<Taken> {
@@ -148,16 +152,7 @@ export async function takeFrozen(
     statelessReason === null
       ? steps.run('dump', () => {
           requireUntraced(record.name, options.cgroup.processes());
-          return dump(parts.run, {
-            workspace: record.name,
-            runtime: record.engine.runtime,
-            containerId: options.containerId,
-            images: layout.memory(record.id, options.name),
-            work,
-            optionFile: layout.optionFile(record.id),
-            action: options.action,
-            deadlineMs: options.deadlineMs,
-          });
+          return dumpMemory(parts, record, options);
         })
       : Promise.resolve();
   const [dumpResult, planResult, liveResult] = await Promise.allSettled([dumped, plan, live]);
@@ -192,6 +187,41 @@ export async function takeFrozen(
     nested: planResult.value.nested,
     live: liveResult.value,
   };
+}
+
+/** Dumps the memory, without what was copied ahead if that turns out to be of no use. */
+async function dumpMemory(
+  parts: Parts,
+  record: WorkspaceRecord,
+  options: Parameters<typeof takeFrozen>[3],
+): Promise<void> {
+  const { layout, run, log } = parts;
+  const images = layout.memory(record.id, options.name);
+  const dumpUpon = (parent: string | null): Promise<void> =>
+    dump(run, {
+      workspace: record.name,
+      runtime: record.engine.runtime,
+      containerId: options.containerId,
+      images,
+      work: layout.work(record.id),
+      optionFile: layout.optionFile(record.id),
+      action: options.action,
+      parent,
+      deadlineMs: options.deadlineMs,
+    });
+  const { parent = null } = options;
+  try {
+    await dumpUpon(parent);
+  } catch (error) {
+    const { detail } = ForkpointError.from(error);
+    // CRIU's words for a page or a process that it misses there (criu/page-xfer.c, criu/mem.c).
+    if (parent === null || !/in parent|parent inventory/.test(detail ?? '')) throw error;
+    log.warn(`the memory of ${record.name} is dumped as a whole: ${detail ?? ''}`);
+    await releaseNetwork(parts, options.initPid, options.cgroup);
+    await rm(images, { recursive: true });
+    await mkdir(images, { mode: 0o700 });
+    await dumpUpon(null);
+  }
 }
 
 /** Lets traffic flow again that a CRIU which did not come to its end held back (H14); does nothing after one that did. */

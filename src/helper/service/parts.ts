@@ -36,6 +36,8 @@ export interface Parts {
   readonly pageSharing: PageSharing;
   /** The terminals that are attached through a stream, by their mark, and whether each was hung up for a snapshot or restore. */
   readonly attached: Map<string, { isHungUp: boolean }>;
+  /** Whether the kernel can tell what memory was changed, and a pre-dump so be of use; found out once. */
+  tracksMemory(): Promise<boolean>;
   /** What the images made on this host depend on; read once for each runtime. */
   imageOrigin(runtime: 'runc' | 'crun'): Promise<ImageOrigin>;
   /** Starts work that goes on beside all requests. */

@@ -228,7 +228,7 @@ async function takeLast(
       await replace();
       await steps.run('kill', () => cgroup.killAll());
     },
-    RESTORE_ALLOWANCE_MS,
+    { allowanceMs: RESTORE_ALLOWANCE_MS },
   );
 }
 

@@ -154,7 +154,9 @@ describe('the daemon', () => {
       socket.resume();
       await closed;
     }
-    assert.equal(countTimers(), before);
+    // The daemon hears of it a moment later on a busy machine; and a timer of something else may have ended.
+    for (let looks = 0; countTimers() > before && looks < 100; looks++) await sleep(20);
+    assert.ok(countTimers() <= before);
   });
 
   it('refuses a wish to take over that names no version, and stays', async () => {

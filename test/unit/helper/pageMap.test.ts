@@ -1,11 +1,20 @@
 import assert from 'node:assert/strict';
-import { matchPages, pagesIn, readPageMap } from '../../../src/helper/checkpoint/pageMap.ts';
+import { matchPages, pagesIn, readPageMap, writePageMap } from '../../../src/helper/checkpoint/pageMap.ts';
 import type { PageMap } from '../../../src/helper/checkpoint/pageMap.ts';
 import { entry, flag, head, image, page, type Field } from './pageMapImage.ts';
 
 /** Addresses and numbers, in pages. */
 function mapOf(...entries: [address: number, pages: number][]): PageMap {
-  return { pagesId: 1, entries: entries.map(([address, pages]) => ({ address: address * page, pages })) };
+  return {
+    pagesId: 1,
+    entries: entries.map(([address, pages]) => ({
+      address: address * page,
+      pages,
+      isInParent: false,
+      isLazy: false,
+    })),
+    isWide: true,
+  };
 }
 
 /** Offsets and lengths in pages. */
@@ -42,14 +51,43 @@ describe('a page map of CRIU', () => {
     assert.deepEqual(map, {
       pagesId: 7,
       entries: [
-        { address: 0x5555_0000_0000, pages: 3 },
-        { address: 0x7fff_ffff_f000, pages: 5_000_000_000 },
+        { address: 0x5555_0000_0000, pages: 3, isInParent: false, isLazy: true },
+        { address: 0x7fff_ffff_f000, pages: 5_000_000_000, isInParent: false, isLazy: false },
       ],
+      isWide: true,
     });
     assert.equal(pagesIn(map), 5_000_000_003);
   });
 
-  it('leaves out those that are in an image of a parent, or nowhere', () => {
+  it('is written as CRIU writes it, before 4.1 and since', () => {
+    const since = image(
+      [[head.pagesId, 300]],
+      [
+        [entry.address, 0x7fff_ffff_f000],
+        [entry.narrowPages, 0],
+        [entry.flags, flag.present | flag.lazy],
+        [entry.pages, 5_000_000_000],
+      ],
+      [
+        [entry.address, page],
+        [entry.narrowPages, 0],
+        [entry.flags, flag.parent],
+        [entry.pages, 1],
+      ],
+    );
+    assert.deepEqual(writePageMap(readPageMap(since)), since);
+    const before = image(
+      [[head.pagesId, 1]],
+      [
+        [entry.address, page],
+        [entry.narrowPages, 200],
+        [entry.flags, flag.present],
+      ],
+    );
+    assert.deepEqual(writePageMap(readPageMap(before)), before);
+  });
+
+  it('tells those that are in an image of a parent apart, and leaves out those that are nowhere', () => {
     const one = (...fields: Field[]): Field[] => [[entry.address, page], [entry.narrowPages, 1], ...fields];
     const map = readPageMap(
       image(
@@ -61,7 +99,11 @@ describe('a page map of CRIU', () => {
         one(),
       ),
     );
-    assert.equal(map.entries.length, 2);
+    assert.deepEqual(
+      map.entries.map(({ isInParent }) => isInParent),
+      [true, true, false, false],
+    );
+    assert.equal(pagesIn(map), 2);
   });
 
   it('that is cut short, or something else, is refused', () => {

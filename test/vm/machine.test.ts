@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
-import { SmallWorkspace, forkpoint, forkpointJson } from '../host/small/smallWorkspace.ts';
+import { RUNTIME_ROOT } from '../../src/helper/engines/runtimeRoot.ts';
+import { SmallWorkspace, createArguments, forkpoint, forkpointJson } from '../host/small/smallWorkspace.ts';
 import { requireNoDamage } from '../host/fsckReport.ts';
 import { bootHost, endHost } from '../host/machine/machine.ts';
 import { VmHost } from '../host/vm/vmHost.ts';
@@ -18,6 +20,15 @@ const isLong = process.env['FORKPOINT_LONG'] === '1';
 const copy = ['containers', 'copy', '-c', 'small', '--snapshot', 'target', '--name'];
 
 const name = 'power';
+
+/** Memory of a process, in MiB: enough to be copied ahead, and to be restored lazily. */
+const heldMib = 288;
+const pool = '/var/lib/forkpoint';
+const IdSchema = z.object({ id: z.string() });
+const CreatedSchema = z.object({
+  snapshot: z.object({ name: z.string(), freezeMs: z.number(), memoryBytes: z.number() }),
+  timing: z.array(z.object({ step: z.string(), ms: z.number() })),
+});
 
 describe('a whole machine', function () {
   let host: VmHost;
@@ -70,6 +81,74 @@ describe('a whole machine', function () {
     await forkpointJson(host, ['containers', 'delete', '-c', 'whole']);
   });
 
+  it('copies memory ahead, so that a process that changes it all the time stands still for a moment only', async () => {
+    const command = ['/usr/bin/python3', '/app/hold.py', String(heldMib)];
+    const made = await forkpointJson(host, createArguments('held', command));
+    const rootfs = `${pool}/workspaces/${IdSchema.parse(made).id}/rootfs`;
+    const inside = (script: string): Promise<string> => host.run(['sh', '-c', `cd ${rootfs}; ${script}`]);
+    const check = async (word: string): Promise<void> => {
+      await inside(`echo ${word} > check.new; mv check.new check`);
+      await inside(
+        `n=0; until grep -q ${word} checked; do n=$((n+1)); [ $n -lt 1200 ] || exit 1; sleep 0.1; done`,
+      );
+      assert.equal(await inside('cat checked'), `same ${word}\n`);
+    };
+    await inside('until [ -s beats ]; do sleep 0.2; done; : > churn; until [ -s stall ]; do sleep 0.2; done');
+    const pid = (await host.run(['pgrep', '--full', 'app/[h]old.py'])).trim();
+    assert.match(await host.run(['cat', `/proc/${pid}/status`]), /^THP_enabled:\s*0$/m);
+
+    const bareMs = await dumpBare('held');
+    await inside('rm churn; sleep 1; : > churn; sleep 2');
+    const taken = await forkpointJson(host, ['snapshots', 'create', '-c', 'held', '--mode', 'stateful']);
+    const { snapshot, timing } = CreatedSchema.parse(taken);
+    const stallMs = Number(await inside('cat stall'));
+    const { freezeMs, memoryBytes } = snapshot;
+    console.log(
+      `      frozen for ${String(freezeMs)} ms, ${(freezeMs / bareMs).toFixed(2)} x a bare dump; longest stall ${String(stallMs)} ms; ${JSON.stringify(timing)}`,
+    );
+    assert.ok(memoryBytes > heldMib * 2 ** 20, 'the images do not hold all of the memory');
+    assert.ok(
+      freezeMs < bareMs / 2,
+      `frozen for ${String(freezeMs)} ms, a bare dump takes ${String(bareMs)} ms`,
+    );
+
+    const directory = `${pool}/snapshots/${IdSchema.parse(made).id}/${snapshot.name}`;
+    assert.deepEqual(
+      (await host.run(['ls', directory])).split('\n').filter((entry) => /pre-dump/.test(entry)),
+      [],
+    );
+    assert.doesNotMatch(await host.run(['ls', `${directory}/memory`]), /parent|joined/);
+    await inside('rm churn');
+    await check('before');
+    await forkpointJson(host, [
+      'snapshots',
+      'restore',
+      '-c',
+      'held',
+      '--name',
+      snapshot.name,
+      '--safety',
+      'none',
+    ]);
+    await inside('rm churn');
+    await check('after');
+
+    // Nothing of one that was cut short is left, and the process has noticed nothing.
+    const underWay = forkpoint(host, ['snapshots', 'create', '-c', 'held']);
+    await inside(`until ls ${path.dirname(directory)}/*/pre-dumps/1/* 2>&1 >/dev/null; do sleep 0.02; done`);
+    await host.run(['systemctl', 'kill', '--signal', 'KILL', '--kill-whom', 'main', 'forkpoint.service']);
+    await underWay;
+    assert.deepEqual(
+      z
+        .array(z.object({ name: z.string() }))
+        .parse(await forkpointJson(host, ['snapshots', 'list', '-c', 'held'])),
+      [{ name: snapshot.name }],
+    );
+    await check('later');
+    await requireNoDamage(host);
+    await forkpointJson(host, ['containers', 'delete', '-c', 'held', '--with-snapshots']);
+  });
+
   it('H9, H16: has all or nothing of a snapshot in the middle of which the power went, and one that was done is whole', async () => {
     const { where } = await cutDuring(['snapshots', 'create', '-c', 'small', '--alias'], ['whole', 'cut']);
     const { mark } = await small.requireSound('running');
@@ -103,6 +182,22 @@ describe('a whole machine', function () {
       assert.equal((await fork.look('running')).mark, 'target', `${made}; ${where}`);
     }
   });
+
+  /** How long the runtime takes by itself to dump a container and let it run on, in milliseconds; the second time. */
+  async function dumpBare(workspace: string): Promise<number> {
+    const container = `forkpoint-${workspace}`;
+    const facts = await host.run([
+      ...['podman', 'container', 'inspect', '--format', '{{.Id}} {{.OCIRuntime}}', container],
+    ]);
+    const [id = '', runtime = ''] = facts.trim().split(' ');
+    const root = z.enum(['runc', 'crun']).parse(runtime);
+    const script = `cd ${pool} && for round in 1 2; do
+      rm -rf bare && mkdir bare && before=$(date +%s%N)
+      ${runtime} --root ${RUNTIME_ROOT[root]} checkpoint --leave-running --tcp-established --ext-unix-sk --file-locks --image-path bare --work-path bare ${id} >&2
+      echo $((($(date +%s%N) - before) / 1000000))
+    done; rm -rf bare`;
+    return Number((await host.run(['sh', '-ec', script])).trim().split('\n').at(-1));
+  }
 
   /**
    * Does something twice, and cuts the power at a random moment of the second time. Gives when that was, once the machine
