@@ -158,6 +158,21 @@ describe('the memory that successive snapshots have in common', function () {
     assert.equal(await hashesOf(first.directory), first.hashes);
   });
 
+  it('of a pre-dump is put among that of a dump by references to its blocks', async () => {
+    const pieces = [
+      [1, 0, 0, 3],
+      [0, 5, 3, 1],
+      [1, 7, 4, 1],
+    ].map((piece) => piece.map((number, index) => (index === 0 ? number : number * 4096)).join(' '));
+    const script = `mkdir ${pool}/pieces && cd ${pool}/pieces
+      head -c 1M /dev/urandom > last; head -c 1M /dev/urandom > before; sync -f .
+      perl ${pool}/assets/clone-pages.pl joined last before
+      { head -c 12288 before; tail -c +20481 last | head -c 4096; tail -c +28673 before | head -c 4096; } | cmp - joined
+      btrfs filesystem du --raw -s joined; stat -c %a joined; cd ..; rm -r pieces`;
+    const printed = await host.run(['sh', '-ec', script], { input: `${pieces.join('\n')}\n` });
+    assert.match(printed, /\n\s+20480\s+0\s+20480\s+joined\n600\n$/);
+  });
+
   function files({ id }: { id: string }): string {
     return `${pool}/workspaces/${id}/rootfs`;
   }

@@ -703,7 +703,9 @@ for (const client of ['ssh2', 'openssh'] as const) {
       it('is cancelled by its signal, and nothing of it stays behind', async () => {
         const abort = new AbortController();
         const user = someone();
-        const silent = createServer().listen(0, '127.0.0.1');
+        // What is not read would never be known to have ended, and keep this process alive.
+        const silent = createServer((socket) => socket.on('error', () => undefined).resume());
+        silent.listen(0, '127.0.0.1');
         await until(() => silent.listening);
         const address = silent.address();
         const port = typeof address === 'object' && address !== null ? address.port : 0;

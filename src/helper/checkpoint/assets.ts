@@ -8,6 +8,8 @@ import { exists } from '../subvolumes/btrfs.ts';
  * What CRIU runs at the steps of a dump and of a restore (criu(8), --action-script). It lies in the work directory of a
  * workspace, beside the files it reads.
  *
+ * pre-dump: CRIU has started and touched nothing yet (criu/cr-dump.c, cr_dump_tasks). It waits there for the freeze, for its
+ * start and the runtime's take as long as a small dump; end-of-file, when the daemon is gone, ends it.
  * post-dump: memory is in the images and the processes still stand still, so this is the moment of the subvolume
  * snapshots (H10), while CRIU's remaps of unlinked files are still there (H11). CRIU may call it twice.
  * post-setup-namespaces: the namespaces are there and no socket is. The host's name is the workspace's own, not that of
@@ -21,6 +23,11 @@ set -eu
 exec < /dev/null
 work=\${0%/*}
 case \${CRTOOLS_SCRIPT_ACTION-} in
+pre-dump)
+  [ -p "$work/gate" ] || exit 0
+  : > "$work/gate.reached"
+  read -r word < "$work/gate" && [ "$word" = go ]
+  ;;
 post-dump)
   [ ! -e "$work/plan.done" ] || exit 0
   tries=0
@@ -68,6 +75,8 @@ work=$1 freezer=$2 freeze=$3 thaw=$4 deadline=$5 init=$6
 ends=$(($(date +%s) + \${deadline%.*}))
 [ "$(timeout "$deadline" head -n 1)" = done ] && exit 0
 : > "$work/watchdog.mark"
+# It may be about to wait where nobody is any more.
+[ ! -p "$work/gate" ] || { exec 3<> "$work/gate"; echo stop >&3; }
 group=$(cat "$work/group" 2>/dev/null)
 case $group in
 '' | *[!0-9]*) ;;

@@ -1,11 +1,13 @@
-import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, open, readFile, rm } from 'node:fs/promises';
 import * as path from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { ForkpointError } from '../../protocol/errors.ts';
 import { RUNTIME_ROOT } from '../engines/runtimeRoot.ts';
+import { poll } from '../host/poll.ts';
 import { replaceFile } from '../host/replaceFile.ts';
 import { lastLines } from '../host/run.ts';
 import type { Run } from '../host/run.ts';
+import { exists } from '../subvolumes/btrfs.ts';
 import { writeOptionFile } from './optionFile.ts';
 
 /** A subvolume to be snapshotted read-only while the processes stand still. */
@@ -83,6 +85,50 @@ export async function dump(
       { detail: errors.length > 0 ? errors.join('\n') : failure.detail, cause: error },
     );
   }
+}
+
+/** A dump that has been started, and waits for the processes to stand still. */
+export interface BegunDump {
+  /** Lets it go on, to its end; see {@link dump}. */
+  finish(): Promise<void>;
+  /** Ends it unless it has ended, and waits for that; never rejected. */
+  abandon(): Promise<void>;
+}
+
+/**
+ * Starts a {@link dump} while the processes still run. Answers when CRIU is there and waits, or has failed, which
+ * {@link BegunDump.finish} tells.
+ */
+export async function beginDump(run: Run, options: Parameters<typeof dump>[1]): Promise<BegunDump> {
+  const gate = path.join(options.work, 'gate');
+  await run('mkfifo', ['-m', '600', gate]);
+  // For both, so that to open it waits for nobody (fifo(7)), and what is written stays there.
+  const handle = await open(gate, 'r+');
+  let hasEnded = false;
+  const dumping = dump(run, options).finally(async () => {
+    hasEnded = true;
+    await handle.close();
+    await rm(gate, { force: true });
+  });
+  dumping.catch(() => undefined);
+  await poll(async () => hasEnded || (await exists(`${gate}.reached`)), {
+    everyMs: 2,
+    timeoutMs: options.deadlineMs,
+  });
+  const answer = async (word: 'go' | 'stop'): Promise<void> => {
+    // It may end in the middle of this, and its end is what counts.
+    if (!hasEnded) await handle.write(`${word}\n`).catch(() => undefined);
+  };
+  return {
+    finish: async () => {
+      await answer('go');
+      await dumping;
+    },
+    abandon: async () => {
+      await answer('stop');
+      await dumping.catch(() => undefined);
+    },
+  };
 }
 
 async function runCheckpoint(run: Run, options: DumpOptions, flags: readonly string[]): Promise<void> {

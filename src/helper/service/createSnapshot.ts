@@ -7,6 +7,8 @@ import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { Cgroup } from '../engines/cgroup.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import {
+  beginDumping,
+  dumpDeadline,
   dumpSize,
   findNested,
   makeSnapshotDirectory,
@@ -24,7 +26,6 @@ import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName, presentSnapshot, protectMemory } from './snapshotRecord.ts';
 import { requireSpace } from './space.ts';
 import { Steps } from './steps.ts';
-import { hangUpTerminals } from './terminals.ts';
 
 type CreateEntry = Extract<JournalEntry, { operation: 'create-snapshot' }>;
 
@@ -146,35 +147,24 @@ async function takeLive(
   const flush = (): Promise<void> => parts.subvolumes.sync(parts.layout.root);
   const isCopiedAhead = mode !== 'stateless' && (await canCopyMemoryAhead(parts, cgroup));
   if (!isCopiedAhead) await steps.run('flush', flush);
-  let parent: string | null = null;
+  const containerId = facts.id;
   const { value: taken, freezeMs } = await whileFrozen(
     parts,
     workspace,
     cgroup,
     facts.pid,
     steps,
-    (deadlineMs) =>
-      takeFrozen(parts, workspace, steps, {
-        name,
-        mode,
-        cgroup,
-        initPid: facts.pid,
-        containerId: facts.id,
-        action,
-        parent,
-        deadlineMs,
-      }),
-    {
-      before: async (deadlineMs) => {
-        if (isCopiedAhead) {
-          parent = await steps.run('pre-dump', () =>
-            copyMemoryAhead(parts, workspace, { name, containerId: facts.id, deadlineMs, flush }),
-          );
-        }
-        // As late as that: whoever is attached sees nothing of what comes before.
-        if (mode !== 'stateless') await hangUpTerminals(parts, cgroup);
-      },
+    async (deadlineMs) => {
+      if (mode === 'stateless') return null;
+      const parent = isCopiedAhead
+        ? await steps.run('pre-dump', () =>
+            copyMemoryAhead(parts, workspace, { name, containerId, deadlineMs, flush }),
+          )
+        : null;
+      return beginDumping(parts, workspace, steps, { name, cgroup, containerId, action, parent, deadlineMs });
     },
+    (begun) => takeFrozen(parts, workspace, steps, { name, mode, cgroup, initPid: facts.pid, begun }),
+    isCopiedAhead ? 2 * (await dumpDeadline(cgroup)) : 0,
   );
   return { taken, freezeMs, isOnDisk: false, isCopiedAhead };
 }

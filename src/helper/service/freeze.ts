@@ -6,8 +6,8 @@ import { ROOTFS, volumePart } from '../catalogue/layout.ts';
 import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
 import { readLiveState } from '../checkpoint/capture.ts';
 import type { LiveState } from '../checkpoint/capture.ts';
-import { dump, prepareWork, writePlan } from '../checkpoint/dump.ts';
-import type { PlannedSnapshot } from '../checkpoint/dump.ts';
+import { beginDump, dump, prepareWork, writePlan } from '../checkpoint/dump.ts';
+import type { BegunDump, PlannedSnapshot } from '../checkpoint/dump.ts';
 import { requireUntraced } from '../checkpoint/preflight.ts';
 import { startWatchdog } from '../checkpoint/watchdog.ts';
 import type { Cgroup, CgroupMemory } from '../engines/cgroup.ts';
@@ -16,6 +16,7 @@ import { exists } from '../subvolumes/btrfs.ts';
 import type { Parts } from './parts.ts';
 import { round } from './steps.ts';
 import type { Steps } from './steps.ts';
+import { hangUpTerminals } from './terminals.ts';
 
 /** A freeze may last that long, and longer for each GiB of memory, before the watchdog ends it. In milliseconds. */
 const BASE_DEADLINE_MS = 30_000;
@@ -40,6 +41,12 @@ export function partsOf(record: WorkspaceRecord): string[] {
 /** Memory that a dump of the cgroup would hold, in bytes. */
 export function dumpSize({ anonymous, shared, swapped }: CgroupMemory): number {
   return anonymous + shared + swapped;
+}
+
+/** How long a dump may take, in milliseconds. */
+export async function dumpDeadline(cgroup: Cgroup): Promise<number> {
+  const gib = dumpSize(await cgroup.memory()) / 2 ** 30;
+  return Math.round(BASE_DEADLINE_MS + gib * DEADLINE_MS_PER_GIB);
 }
 
 /** Where a snapshot keeps a nested subvolume. */
@@ -67,8 +74,8 @@ export async function makeSnapshotDirectory(
  * Runs `work` while all processes of the workspace stand still. They are thawed at its end, whatever happens: in the
  * `finally`, by the watchdog, or by the next start of the daemon. Rejected with `checkpoint.torn` when the watchdog
  * had to act, so that nothing taken meanwhile is trusted.
- * @param options `allowanceMs`: how much longer than a dump takes they may stand still, in milliseconds; `before`: done under
- * the watchdog's eye while they still run, for twice as long as a dump takes at most
+ * @param begin done before, under the watchdog's eye while they still run: starts the dump, if there is to be one
+ * @param allowanceMs how much longer than a dump it all may take, in milliseconds
  * @returns what `work` returned, and for how long they stood still, in milliseconds
  */
 export async function whileFrozen<T>(
@@ -77,29 +84,31 @@ export async function whileFrozen<T>(
   cgroup: Cgroup,
   initPid: number,
   steps: Steps,
-  work: (deadlineMs: number) => Promise<T>,
-  { allowanceMs = 0, before }: { allowanceMs?: number; before?: (deadlineMs: number) => Promise<void> } = {},
+  begin: (deadlineMs: number) => Promise<Begun | null>,
+  work: (begun: Begun | null) => Promise<T>,
+  allowanceMs = 0,
 ): Promise<{ value: T; freezeMs: number }> {
-  const gib = dumpSize(await cgroup.memory()) / 2 ** 30;
-  const deadlineMs = Math.round(BASE_DEADLINE_MS + gib * DEADLINE_MS_PER_GIB);
+  const deadlineMs = await dumpDeadline(cgroup);
   const watchdog = await steps.run('watch', () =>
     startWatchdog({
       script: parts.assets.watchdog,
       work: parts.layout.work(record.id),
       cgroup,
       initPid,
-      deadlineMs: deadlineMs + allowanceMs + (before ? 2 * deadlineMs : 0),
+      deadlineMs: deadlineMs + allowanceMs,
     }),
   );
   let frozenAt = performance.now();
   let freezeMs: number;
   let value: T;
+  let begun: Begun | null = null;
   try {
-    await before?.(deadlineMs);
+    begun = await begin(deadlineMs);
     frozenAt = performance.now();
     await steps.run('freeze', () => cgroup.freeze());
-    value = await work(deadlineMs);
+    value = await work(begun);
   } finally {
+    await begun?.dump.abandon();
     cgroup.thaw();
     freezeMs = round(performance.now() - frozenAt);
     const wasLeftAlone = await watchdog.dismiss();
@@ -114,8 +123,50 @@ export async function whileFrozen<T>(
   return { value, freezeMs };
 }
 
+/** A dump that waits for the freeze, and what it was begun with. */
+export interface Begun {
+  readonly dump: BegunDump;
+  readonly options: Parameters<typeof beginDump>[1];
+}
+
+/**
+ * Starts to dump a workspace that runs yet. Its terminals are hung up as late as that: whoever is attached sees nothing of what
+ * comes before.
+ * @param given `parent`: pre-dumps to build upon, if there are any; `action`: from {@link prepareFreeze}
+ */
+export async function beginDumping(
+  parts: Parts,
+  record: WorkspaceRecord,
+  steps: Steps,
+  given: {
+    name: SnapshotName;
+    cgroup: Cgroup;
+    containerId: string;
+    action: string;
+    parent?: string | null;
+    deadlineMs: number;
+  },
+): Promise<Begun> {
+  const { layout, run } = parts;
+  const options = {
+    workspace: record.name,
+    runtime: record.engine.runtime,
+    containerId: given.containerId,
+    images: layout.memory(record.id, given.name),
+    work: layout.work(record.id),
+    optionFile: layout.optionFile(record.id),
+    action: given.action,
+    parent: given.parent ?? null,
+    deadlineMs: given.deadlineMs,
+  };
+  const dump = await steps.run('begin', () => beginDump(run, options));
+  await hangUpTerminals(parts, given.cgroup);
+  return { dump, options };
+}
+
 /**
  * Takes memory and files of a frozen workspace into the snapshot's directory.
+ * @param begun the dump; null takes the files alone
  * @param mode `auto` falls back to the files alone, with the reason; `stateful` is rejected with `checkpoint.impossible`
  */
 export async function takeFrozen(
@@ -127,11 +178,7 @@ export async function takeFrozen(
     mode: 'auto' | 'stateful' | 'stateless';
     cgroup: Cgroup;
     initPid: number;
-    containerId: string;
-    action: string;
-    /** Images of a pre-dump to build upon. */
-    parent?: string | null;
-    deadlineMs: number;
+    begun: Begun | null;
   },
 ): Promise<Taken> {
   const { layout } = parts;
@@ -147,14 +194,15 @@ export async function takeFrozen(
     await writePlan(work, made.plan);
     return made;
   });
-  let statelessReason: string | null = options.mode === 'stateless' ? 'the files alone were asked for' : null;
+  const { begun } = options;
+  let statelessReason = begun === null ? 'the files alone were asked for' : null;
   const dumped =
-    statelessReason === null
-      ? steps.run('dump', () => {
+    begun === null
+      ? Promise.resolve()
+      : steps.run('dump', () => {
           requireUntraced(record.name, options.cgroup.processes());
-          return dumpMemory(parts, record, options);
-        })
-      : Promise.resolve();
+          return finishDump(parts, begun, options);
+        });
   const [dumpResult, planResult, liveResult] = await Promise.allSettled([dumped, plan, live]);
   if (planResult.status === 'rejected') throw planResult.reason;
   if (liveResult.status === 'rejected') throw liveResult.reason;
@@ -189,38 +237,23 @@ export async function takeFrozen(
   };
 }
 
-/** Dumps the memory, without what was copied ahead if that turns out to be of no use. */
-async function dumpMemory(
+/** Lets the dump go on; once more as a whole if what was copied ahead turns out to be of no use. */
+async function finishDump(
   parts: Parts,
-  record: WorkspaceRecord,
-  options: Parameters<typeof takeFrozen>[3],
+  { dump: begun, options }: Begun,
+  { initPid, cgroup }: { initPid: number; cgroup: Cgroup },
 ): Promise<void> {
-  const { layout, run, log } = parts;
-  const images = layout.memory(record.id, options.name);
-  const dumpUpon = (parent: string | null): Promise<void> =>
-    dump(run, {
-      workspace: record.name,
-      runtime: record.engine.runtime,
-      containerId: options.containerId,
-      images,
-      work: layout.work(record.id),
-      optionFile: layout.optionFile(record.id),
-      action: options.action,
-      parent,
-      deadlineMs: options.deadlineMs,
-    });
-  const { parent = null } = options;
   try {
-    await dumpUpon(parent);
+    await begun.finish();
   } catch (error) {
     const { detail } = ForkpointError.from(error);
     // CRIU's words for a page or a process that it misses there (criu/page-xfer.c, criu/mem.c).
-    if (parent === null || !/in parent|parent inventory/.test(detail ?? '')) throw error;
-    log.warn(`the memory of ${record.name} is dumped as a whole: ${detail ?? ''}`);
-    await releaseNetwork(parts, options.initPid, options.cgroup);
-    await rm(images, { recursive: true });
-    await mkdir(images, { mode: 0o700 });
-    await dumpUpon(null);
+    if (options.parent === null || !/in parent|parent inventory/.test(detail ?? '')) throw error;
+    parts.log.warn(`the memory of ${options.workspace} is dumped as a whole: ${detail ?? ''}`);
+    await releaseNetwork(parts, initPid, cgroup);
+    await rm(options.images, { recursive: true });
+    await mkdir(options.images, { mode: 0o700 });
+    await dump(parts.run, { ...options, parent: null });
   }
 }
 

@@ -6,6 +6,7 @@ import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
 import { Cgroup } from '../engines/cgroup.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import {
+  beginDumping,
   dumpSize,
   makeSnapshotDirectory,
   prepareFreeze,
@@ -24,7 +25,6 @@ import { asDurable, describeSnapshot, freeName, protectMemory } from './snapshot
 import { requireUnpinned } from './snapshots.ts';
 import { requireSpace } from './space.ts';
 import { Steps } from './steps.ts';
-import { hangUpTerminals } from './terminals.ts';
 import { completeDeleteWorkspace } from './workspaces.ts';
 
 /** A promotion under way, as the journal has it. */
@@ -206,29 +206,26 @@ async function takeLast(
   await requireSpace(parts.layout.root, params.cold ? 0 : dumpSize(await cgroup.memory()));
   const action = await prepareFreeze(parts, fork);
   await steps.run('flush', () => parts.subvolumes.sync(parts.layout.root));
-  if (!params.cold) await hangUpTerminals(parts, cgroup);
+  const name = entry.last;
   await whileFrozen(
     parts,
     fork,
     cgroup,
     facts.pid,
     steps,
-    async (deadlineMs) => {
+    async (deadlineMs) =>
+      params.cold
+        ? null
+        : beginDumping(parts, fork, steps, { name, cgroup, containerId: facts.id, action, deadlineMs }),
+    async (begun) => {
       const frozenAt = performance.now();
-      const taken = await takeFrozen(parts, fork, steps, {
-        name: entry.last,
-        mode: params.cold ? 'stateless' : 'stateful',
-        cgroup,
-        initPid: facts.pid,
-        containerId: facts.id,
-        action,
-        deadlineMs,
-      });
+      const mode = params.cold ? 'stateless' : 'stateful';
+      const taken = await takeFrozen(parts, fork, steps, { name, mode, cgroup, initPid: facts.pid, begun });
       await record(taken, frozenAt);
       await replace();
       await steps.run('kill', () => cgroup.killAll());
     },
-    { allowanceMs: RESTORE_ALLOWANCE_MS },
+    RESTORE_ALLOWANCE_MS,
   );
 }
 

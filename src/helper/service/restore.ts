@@ -16,6 +16,7 @@ import { together } from '../host/together.ts';
 import { exists } from '../subvolumes/btrfs.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import {
+  beginDumping,
   dumpSize,
   makeSnapshotDirectory,
   partsOf,
@@ -378,26 +379,45 @@ async function leaveState(
     await makeSnapshotDirectory(parts, workspace, safety);
     await steps.run('flush', () => parts.subvolumes.sync(parts.layout.root));
   }
-  await hangUpTerminals(parts, cgroup);
-  const downFrom = performance.now();
-  await whileFrozen(parts, workspace, cgroup, facts.pid, steps, async (deadlineMs) => {
-    const taken =
-      safety === null || mode === 'none'
-        ? null
-        : await takeFrozen(parts, workspace, steps, {
-            name: safety,
-            mode,
-            cgroup,
-            initPid: facts.pid,
-            containerId: facts.id,
-            action,
-            deadlineMs,
-          }).catch((error: unknown) => {
-            throw asChoice(workspace, error);
-          });
-    await passPointOfNoReturn(taken, round(performance.now() - downFrom));
-    await steps.run('kill', () => cgroup.killAll());
-  }).catch((error: unknown) => {
+  let downFrom = performance.now();
+  await whileFrozen(
+    parts,
+    workspace,
+    cgroup,
+    facts.pid,
+    steps,
+    async (deadlineMs) => {
+      const begun =
+        safety === null || mode !== 'stateful'
+          ? null
+          : await beginDumping(parts, workspace, steps, {
+              name: safety,
+              cgroup,
+              containerId: facts.id,
+              action,
+              deadlineMs,
+            });
+      if (begun === null) await hangUpTerminals(parts, cgroup);
+      downFrom = performance.now();
+      return begun;
+    },
+    async (begun) => {
+      const taken =
+        safety === null || mode === 'none'
+          ? null
+          : await takeFrozen(parts, workspace, steps, {
+              name: safety,
+              mode,
+              cgroup,
+              initPid: facts.pid,
+              begun,
+            }).catch((error: unknown) => {
+              throw asChoice(workspace, error);
+            });
+      await passPointOfNoReturn(taken, round(performance.now() - downFrom));
+      await steps.run('kill', () => cgroup.killAll());
+    },
+  ).catch((error: unknown) => {
     // Killed already: from here on it must be finished, not undone.
     if (!steps.isPast) throw error;
     parts.log.warn(`restore ${workspace.name}: ${failureText(error)}`);
