@@ -75,7 +75,7 @@ export function judge(figures: readonly Figure[]): Judgement[] {
     frozen('d', '(d), warm', 1.05),
     notMeasured(
       'frozen time of a process that rewrites 5 % of its memory a second: 0.3 x bare, by pre-dump rounds',
-      'this kernel does not track dirty pages, and Forkpoint makes no pre-dump rounds yet',
+      'this kernel does not track dirty pages; "npm test -- vm" prints it for one that does',
     ),
     lazy('c', '(c)', 0.5),
     lazy('d', '(d)', 0.35),

@@ -15,8 +15,6 @@ interface Outcome extends Counts {
 /** A suite; what it needs on the machine is installed by its own commands, which say what they do. */
 interface Suite {
   readonly name: string;
-  /** Why it runs only when it is named. */
-  readonly onlyNamed?: string;
   readonly run: (signal: AbortSignal) => Promise<Outcome>;
 }
 
@@ -42,7 +40,6 @@ const suites: readonly Suite[] = [
   },
   {
     name: 'vm',
-    onlyNamed: 'an emulated machine takes twenty minutes for it; "npm test -- vm" runs it',
     run: (signal) =>
       runAfter([...tsx, 'test/host/machine/cli.ts', 'prepare', '--vm'], signal, () =>
         runMocha('vm', 45, signal),
@@ -77,11 +74,6 @@ async function main(names: readonly string[]): Promise<number> {
   const total = { passed: 0, failed: 0 };
   for (const suite of suites.filter(({ name }) => names.length === 0 || names.includes(name))) {
     process.stdout.write(`\n== ${suite.name}\n`);
-    if (suite.onlyNamed !== undefined && names.length === 0) {
-      process.stdout.write(`${suite.name} suite: not run: ${suite.onlyNamed}\n`);
-      summary.push(`${suite.name.padEnd(10)}           not run: ${suite.onlyNamed}`);
-      continue;
-    }
     const started = performance.now();
     const { passed, failed, notRun } = await runOne(suite, interrupted.signal);
     const minutes = ((performance.now() - started) / 60_000).toFixed(1).padStart(5);

@@ -140,6 +140,7 @@ for name in $tables; do inside nft delete table inet "$name" 2>/dev/null; done
  */
 const LAZY_PAGES = `#!/bin/sh
 set -u
+umask 077
 images=$1 work=$2 status=$3 container=$4
 echo -1000 2>/dev/null > /proc/self/oom_score_adj
 criu lazy-pages --images-dir "$images" --work-dir "$work" -o lazy-pages.log

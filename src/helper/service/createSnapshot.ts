@@ -161,7 +161,7 @@ async function takeLive(
             copyMemoryAhead(parts, workspace, { name, containerId, deadlineMs, flush }),
           )
         : null;
-      return beginDumping(parts, workspace, steps, { name, cgroup, containerId, action, parent, deadlineMs });
+      return beginDumping(parts, workspace, steps, { name, containerId, action, parent, deadlineMs });
     },
     (begun) => takeFrozen(parts, workspace, steps, { name, mode, cgroup, initPid: facts.pid, begun }),
     isCopiedAhead ? 2 * (await dumpDeadline(cgroup)) : 0,

@@ -104,6 +104,8 @@ export async function whileFrozen<T>(
   let begun: Begun | null = null;
   try {
     begun = await begin(deadlineMs);
+    // As late as that: whoever is attached sees nothing of what comes before.
+    if (begun !== null) await hangUpTerminals(parts, cgroup);
     frozenAt = performance.now();
     await steps.run('freeze', () => cgroup.freeze());
     value = await work(begun);
@@ -130,8 +132,7 @@ export interface Begun {
 }
 
 /**
- * Starts to dump a workspace that runs yet. Its terminals are hung up as late as that: whoever is attached sees nothing of what
- * comes before.
+ * Starts to dump a workspace that runs yet.
  * @param given `parent`: pre-dumps to build upon, if there are any; `action`: from {@link prepareFreeze}
  */
 export async function beginDumping(
@@ -140,7 +141,6 @@ export async function beginDumping(
   steps: Steps,
   given: {
     name: SnapshotName;
-    cgroup: Cgroup;
     containerId: string;
     action: string;
     parent?: string | null;
@@ -159,9 +159,7 @@ export async function beginDumping(
     parent: given.parent ?? null,
     deadlineMs: given.deadlineMs,
   };
-  const dump = await steps.run('begin', () => beginDump(run, options));
-  await hangUpTerminals(parts, given.cgroup);
-  return { dump, options };
+  return { dump: await steps.run('begin', () => beginDump(run, options)), options };
 }
 
 /**

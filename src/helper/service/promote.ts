@@ -216,7 +216,7 @@ async function takeLast(
     async (deadlineMs) =>
       params.cold
         ? null
-        : beginDumping(parts, fork, steps, { name, cgroup, containerId: facts.id, action, deadlineMs }),
+        : beginDumping(parts, fork, steps, { name, containerId: facts.id, action, deadlineMs }),
     async (begun) => {
       const frozenAt = performance.now();
       const mode = params.cold ? 'stateless' : 'stateful';

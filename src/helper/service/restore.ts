@@ -392,7 +392,6 @@ async function leaveState(
           ? null
           : await beginDumping(parts, workspace, steps, {
               name: safety,
-              cgroup,
               containerId: facts.id,
               action,
               deadlineMs,

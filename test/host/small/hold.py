@@ -2,7 +2,7 @@
 
 Arguments: how many MiB. Writes "same" or "different" and the contents of /check into /checked, what it found into /sum.
 When /change appears, it rewrites a twentieth of its pages, and removes it. While /churn is there, it rewrites some twentieth of
-its pages each second, here and there. The longest time between two beats since /churn appeared is in /stall, in milliseconds.
+its pages each second, a stretch here and a stretch there. The longest time between two beats since /churn appeared is in /stall, in milliseconds.
 """
 
 import os
@@ -46,8 +46,9 @@ while True:
         with open("/stall", "w") as file:
             file.write(str(round(longest * 1000)))
         number = random.randrange(size)
-        first = number * (MIB // PAGE)
-        rewrite(random.sample(range(first, first + MIB // PAGE), min(MIB // PAGE, max(1, size // 4))))
+        count = min(MIB // PAGE, max(1, size // 4))
+        first = number * (MIB // PAGE) + random.randrange(MIB // PAGE - count + 1)
+        rewrite(range(first, first + count))
         expected[number] = zlib.crc32(memory[number * MIB : (number + 1) * MIB])
     else:
         beaten = None
