@@ -105,11 +105,16 @@ export async function beginDump(run: Run, options: Parameters<typeof dump>[1]): 
   // For both, so that to open it waits for nobody (fifo(7)), and what is written stays there.
   const handle = await open(gate, 'r+');
   let hasEnded = false;
-  const dumping = dump(run, options).finally(async () => {
-    hasEnded = true;
-    await handle.close();
-    await rm(gate, { force: true });
-  });
+  const dumpAndClose = async (): Promise<void> => {
+    try {
+      await dump(run, options);
+    } finally {
+      hasEnded = true;
+      await handle.close();
+      await rm(gate, { force: true });
+    }
+  };
+  const dumping = dumpAndClose();
   dumping.catch(() => undefined);
   await poll(async () => hasEnded || (await exists(`${gate}.reached`)), {
     everyMs: 2,
