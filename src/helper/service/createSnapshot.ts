@@ -146,7 +146,7 @@ async function takeLive(
   });
   const flush = (): Promise<void> => parts.subvolumes.sync(parts.layout.root);
   const isCopiedAhead = mode !== 'stateless' && (await canCopyMemoryAhead(parts, cgroup));
-  if (!isCopiedAhead) await steps.run('flush', flush);
+  await steps.run('flush', flush);
   const containerId = facts.id;
   const { value: taken, freezeMs } = await whileFrozen(
     parts,

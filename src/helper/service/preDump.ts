@@ -1,7 +1,8 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import * as path from 'node:path';
 import { ForkpointError } from '../../protocol/errors.ts';
-import type { SnapshotName } from '../../protocol/names.ts';
+import type { SnapshotName, WorkspaceId } from '../../protocol/names.ts';
+import type { Layout } from '../catalogue/layout.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { errorsOfLog, preDump } from '../checkpoint/dump.ts';
 import { joinImages } from '../checkpoint/joinImages.ts';
@@ -30,12 +31,12 @@ export async function canCopyMemoryAhead(parts: Parts, cgroup: Cgroup): Promise<
 /**
  * Copies the memory of a running workspace into pre-dumps beside those of the snapshot, and then what was changed meanwhile,
  * until little is left for the dump to copy while it stands still.
- * @param options `flush`: writes the files out; done once most of the memory is copied, so that it is on the disk as well
+ * @param options `flush`: writes what the first round has copied to the disk, so that nothing in the freeze waits for that
  * @returns the images for the dump to build upon; null where it has to copy all by itself, for one reason or another
  */
 export async function copyMemoryAhead(
-  parts: Parts,
-  record: WorkspaceRecord,
+  parts: Pick<Parts, 'layout' | 'run' | 'log'>,
+  record: Pick<WorkspaceRecord, 'id' | 'name' | 'engine'>,
   options: {
     name: SnapshotName;
     containerId: string;
@@ -75,7 +76,7 @@ export async function copyMemoryAhead(
     log.warn(
       `the memory of ${record.name} can't be copied ahead: ${message}\n${errors.length > 0 ? errors.join('\n') : (detail ?? '')}`,
     );
-    await forgetPreDumps(parts, record, options.name);
+    await forgetPreDumps(layout, record.id, options.name);
     return null;
   }
 }
@@ -89,11 +90,11 @@ export async function joinPreDumps(
 ): Promise<void> {
   const { layout, assets } = parts;
   if (isStateful) await joinImages(parts.run, assets.clonePages, layout.memory(record.id, name));
-  await forgetPreDumps(parts, record, name);
+  await forgetPreDumps(layout, record.id, name);
 }
 
-async function forgetPreDumps(parts: Parts, record: WorkspaceRecord, name: SnapshotName): Promise<void> {
-  await rm(parts.layout.preDumps(record.id, name), { recursive: true, force: true });
+async function forgetPreDumps(layout: Layout, id: WorkspaceId, name: SnapshotName): Promise<void> {
+  await rm(layout.preDumps(id, name), { recursive: true, force: true });
 }
 
 /** Size of all pages, in bytes. */
