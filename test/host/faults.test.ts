@@ -111,11 +111,12 @@ describe('a fault of the host', function () {
 
   it('refuses a snapshot for whose memory there is no room before anything stands still', async () => {
     // What was deleted before must not make room meanwhile. The reserve is 1 GiB, and 64 MiB are for what any snapshot takes.
-    await host.run([
-      'sh',
-      '-euc',
-      `${settlePool}; fallocate -l $(($(df --output=avail -B1 ${pool} | tail -n 1) - 1090 * 1048576)) ${pool}/filler.0`,
-    ]);
+    let round = 0;
+    await until(async () => {
+      const fill = `sleep 1; ${settlePool}; more=$(($(df --output=avail -B1 ${pool} | tail -n 1) - 1090 * 1048576))
+        [ $more -lt 4194304 ] || { fallocate -l $more ${pool}/filler.${String(round++)}; exit 1; }`;
+      return (await host.exec(['sh', '-uc', fill])).exitCode === 0;
+    });
     const before = await logLength(host);
     for (const args of [
       ['snapshots', 'create', '-c', 'small'],
