@@ -299,6 +299,18 @@ while (my $line = <STDIN>) {
 close($target) or die "$targetName: $!";
 `;
 
+/**
+ * Runs a command without huge pages: PR_SET_THP_DISABLE (41, PR_SET_THP_DISABLE(2const)), which fork(2) and execve(2) keep;
+ * from Linux 6.18 on but for memory that a program asks them for by madvise(2) (PR_THP_DISABLE_EXCEPT_ADVISED, 2). CRIU knows
+ * of the first alone, and so does what it restores. Arguments: number of prctl(2), the command.
+ */
+const WITHOUT_HUGE_PAGES = `use strict;
+use warnings;
+my $prctl = shift(@ARGV) + 0;
+syscall($prctl, 41, 1, 2, 0, 0) == 0 or syscall($prctl, 41, 1, 0, 0, 0);
+exec { $ARGV[0] } @ARGV or die "$ARGV[0]: $!";
+`;
+
 /** Where the host's static init is installed (Debian: catatonit; Fedora puts it below libexec). */
 export const INIT_CANDIDATES = [
   '/usr/bin/catatonit',
@@ -321,6 +333,7 @@ export class Assets {
   readonly lazyPages: string;
   readonly sharePages: string;
   readonly clonePages: string;
+  readonly withoutHugePages: string;
   readonly seccompProfile: string;
 
   constructor(private readonly directory: string) {
@@ -330,6 +343,7 @@ export class Assets {
     this.lazyPages = path.join(directory, 'lazy-pages.sh');
     this.sharePages = path.join(directory, 'share-pages.pl');
     this.clonePages = path.join(directory, 'clone-pages.pl');
+    this.withoutHugePages = path.join(directory, 'without-huge-pages.pl');
     this.seccompProfile = path.join(directory, 'seccomp.json');
   }
 
@@ -342,6 +356,7 @@ export class Assets {
     await replaceFile(this.lazyPages, LAZY_PAGES, 0o700);
     await replaceFile(this.sharePages, SHARE_PAGES, 0o600);
     await replaceFile(this.clonePages, CLONE_PAGES, 0o600);
+    await replaceFile(this.withoutHugePages, WITHOUT_HUGE_PAGES, 0o600);
     const profile = await firstExisting(SECCOMP_CANDIDATES);
     if (profile !== null)
       await replaceFile(this.seccompProfile, withoutIoUring(await readFile(profile, 'utf8')), 0o600);

@@ -5,16 +5,17 @@ import type { Run } from '../host/run.ts';
  * (Documentation/admin-guide/mm/soft-dirty.rst), and there is a Perl to join with what a pre-dump has copied.
  */
 export async function tracksMemory(run: Run): Promise<boolean> {
-  const [isTracking, hasPerl] = await Promise.all([
-    run('criu', ['check', '--feature', 'mem_dirty_track'], { accept: [0, 1] }).then(
-      (end) => end.exitCode === 0,
-    ),
-    run('perl', ['-e', '1']).then(
+  const does = (command: string, ...args: string[]): Promise<boolean> =>
+    run(command, args).then(
       () => true,
+      // A host that lacks the program, too, starts workspaces and takes what snapshots it can.
       () => false,
-    ),
+    );
+  const answers = await Promise.all([
+    does('criu', 'check', '--feature', 'mem_dirty_track'),
+    does('perl', '-e', '1'),
   ]);
-  return isTracking && hasPerl;
+  return !answers.includes(false);
 }
 
 /** Number of prctl(2), by Node's names of architectures (its tables are below arch/ in the kernel, and scripts/syscall.tbl). */
@@ -27,18 +28,13 @@ const PRCTL: Readonly<Record<string, number>> = {
   s390x: 172,
 };
 
-/** PR_SET_THP_DISABLE, of late but for memory that a program asks them for by madvise(2): PR_SET_THP_DISABLE(2const). */
-const PROGRAM =
-  'my $prctl = shift; syscall($prctl + 0, 41, 1, 2, 0, 0) == 0 or syscall($prctl + 0, 41, 1, 0, 0, 0); exec { $ARGV[0] } @ARGV or die "$ARGV[0]: $!";';
-
 /**
- * The command that runs another one without huge pages, and so all that it starts. The kernel notes changes by the page,
- * however large: a process that writes here and there in huge ones would have changed all of its memory between a pre-dump and
- * the dump.
+ * What goes before a command to run it without huge pages, and all that it starts; nothing where that is not known. The kernel
+ * notes changes by the page, however large: a process that writes here and there in huge ones would have changed all of its
+ * memory between a pre-dump and the dump.
+ * @param program from assets.ts
  */
-export function withoutHugePages(command: string, args: readonly string[]): [string, string[]] {
+export function withoutHugePages(program: string): string[] {
   const prctl = PRCTL[process.arch];
-  return prctl === undefined
-    ? [command, [...args]]
-    : ['perl', ['-e', PROGRAM, String(prctl), command, ...args]];
+  return prctl === undefined ? [] : ['perl', program, String(prctl)];
 }

@@ -5,7 +5,6 @@ import * as z from 'zod';
 import { ForkpointError } from '../../protocol/errors.ts';
 import type { PublishedPort } from '../../protocol/workspace.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
-import { withoutHugePages } from '../checkpoint/memoryTracking.ts';
 import { poll } from '../host/poll.ts';
 import { isRunning } from '../host/processes.ts';
 import { replaceFile } from '../host/replaceFile.ts';
@@ -96,10 +95,10 @@ export class Podman implements Engine {
   /** The network was there when it was last looked for. */
   private hasNetwork = false;
 
-  /** @param tracksMemory whether the kernel can note changes of memory, which huge pages would be in the way of */
+  /** @param startedBy the command that starts containers through another one, if it is to */
   constructor(
     private readonly run: Run,
-    private readonly tracksMemory: () => Promise<boolean>,
+    private readonly startedBy: () => Promise<readonly string[]>,
   ) {}
 
   async chooseRuntime(): Promise<'runc' | 'crun'> {
@@ -201,10 +200,8 @@ export class Podman implements Engine {
   }
 
   async start(record: WorkspaceRecord): Promise<void> {
-    const args = ['start', record.engine.container];
-    const isTracking = await this.tracksMemory();
-    const [command, rest] = isTracking ? withoutHugePages('podman', args) : ['podman', args];
-    await this.run(command, rest, { env: ENVIRONMENT });
+    const [command, ...args] = [...(await this.startedBy()), 'podman', 'start', record.engine.container];
+    await this.run(command, args, { env: ENVIRONMENT });
   }
 
   async stop(record: WorkspaceRecord, timeoutSeconds: number): Promise<void> {

@@ -9,7 +9,7 @@ import { Turns } from '../catalogue/turns.ts';
 import { Assets } from '../checkpoint/assets.ts';
 import { readImageOrigin } from '../checkpoint/imageOrigin.ts';
 import { LazyPages } from '../checkpoint/lazyPages.ts';
-import { tracksMemory } from '../checkpoint/memoryTracking.ts';
+import { tracksMemory, withoutHugePages } from '../checkpoint/memoryTracking.ts';
 import { PageSharing } from '../checkpoint/pageSharing.ts';
 import { Podman } from '../engines/podman.ts';
 import { failureText } from '../host/failureText.ts';
@@ -113,7 +113,9 @@ export async function createServices(given: {
       if (id !== undefined && catalogue.hasWorkspace(id)) emit.changed({ workspace: id, created: null });
     }),
     trash: new Trash(layout.trash(), subvolumes, log),
-    engine: new Podman(run, areChangesTracked),
+    engine: new Podman(run, async () =>
+      (await areChangesTracked()) ? withoutHugePages(assets.withoutHugePages) : [],
+    ),
     lazyPages: new LazyPages(assets.lazyPages, (id) => `${layout.workspace(id)}/lazy-pages.status`),
     pageSharing: new PageSharing(run, assets.sharePages, log),
     attached: new Map(),
