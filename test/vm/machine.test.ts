@@ -136,7 +136,7 @@ describe('a whole machine', function () {
 
     // Nothing of one that was cut short is left, and the process has noticed nothing.
     const underWay = forkpoint(host, ['snapshots', 'create', '-c', 'held']);
-    await inside(`until ls ${path.dirname(directory)}/*/pre-dumps/1/* 2>&1 >/dev/null; do sleep 0.02; done`);
+    await inside(`until ls ${path.dirname(directory)}/*/pre-dumps/1/* >/dev/null 2>&1; do sleep 0.02; done`);
     await host.run(['systemctl', 'kill', '--signal', 'KILL', '--kill-whom', 'main', 'forkpoint.service']);
     await underWay;
     assert.deepEqual(

@@ -33,6 +33,8 @@ export interface StreamEnd {
   readonly wasSentAway: boolean;
 }
 
+const LOST: StreamEnd = { status: null, wasLost: true, wasSentAway: false };
+
 /** Bytes to and from a terminal or port of a workspace. What is written waits for the far end to have taken the earlier. */
 export interface HostStream extends Duplex {
   /** Known once it is open. */
@@ -93,7 +95,7 @@ export class Streams {
       return remote;
     } catch (error) {
       this.#streams.delete(stream);
-      remote.finish({ status: null, wasLost: true, wasSentAway: false });
+      remote.finish(LOST);
       remote.destroy();
       throw error;
     }
@@ -101,8 +103,7 @@ export class Streams {
 
   /** The connection is gone. */
   lose(): void {
-    for (const stream of this.#streams.values())
-      stream.finish({ status: null, wasLost: true, wasSentAway: false });
+    for (const stream of this.#streams.values()) stream.finish(LOST);
     this.#streams.clear();
   }
 }

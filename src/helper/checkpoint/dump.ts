@@ -32,7 +32,7 @@ export async function writePlan(work: string, plan: readonly PlannedSnapshot[]):
 }
 
 /** Of whose memory, and where to. */
-export interface DumpOptions {
+export interface PreDumpOptions {
   runtime: 'runc' | 'crun';
   containerId: string;
   images: string;
@@ -40,7 +40,14 @@ export interface DumpOptions {
   optionFile: string;
   /** Images of a pre-dump that these build upon; null for none. */
   parent: string | null;
+  /** In milliseconds. */
   deadlineMs: number;
+}
+
+export interface DumpOptions extends PreDumpOptions {
+  workspace: string;
+  /** From {@link prepareWork}. */
+  action: string;
 }
 
 /**
@@ -48,7 +55,7 @@ export interface DumpOptions {
  * builds upon these images holds no more than that (criu.org/Memory_changes_tracking). The processes stand still while
  * their memory is looked through, not while it is written. Rejected with `command.failed`.
  */
-export async function preDump(run: Run, options: DumpOptions): Promise<void> {
+export async function preDump(run: Run, options: PreDumpOptions): Promise<void> {
   await writeOptionFile(options.optionFile, { kind: 'pre-dump' });
   try {
     await runCheckpoint(run, options, ['--pre-dump']);
@@ -62,12 +69,8 @@ export async function preDump(run: Run, options: DumpOptions): Promise<void> {
  * Writes the memory of a container, frozen beforehand, into `images`, and has the planned subvolumes snapshotted at
  * CRIU's post-dump step. The processes are left as they are: frozen.
  * Rejected with `checkpoint.impossible` (detail: the errors in CRIU's log).
- * @param options `action` is from {@link prepareWork}
  */
-export async function dump(
-  run: Run,
-  options: DumpOptions & { workspace: string; action: string },
-): Promise<void> {
+export async function dump(run: Run, options: DumpOptions): Promise<void> {
   await writeOptionFile(options.optionFile, { kind: 'dump', action: options.action });
   try {
     await runCheckpoint(run, options, [
@@ -99,7 +102,7 @@ export interface BegunDump {
  * Starts a {@link dump} while the processes still run. Answers when CRIU is there and waits, or has failed, which
  * {@link BegunDump.finish} tells.
  */
-export async function beginDump(run: Run, options: Parameters<typeof dump>[1]): Promise<BegunDump> {
+export async function beginDump(run: Run, options: DumpOptions): Promise<BegunDump> {
   const gate = path.join(options.work, 'gate');
   await run('mkfifo', ['-m', '600', gate]);
   // For both, so that to open it waits for nobody (fifo(7)), and what is written stays there.
@@ -136,7 +139,7 @@ export async function beginDump(run: Run, options: Parameters<typeof dump>[1]): 
   };
 }
 
-async function runCheckpoint(run: Run, options: DumpOptions, flags: readonly string[]): Promise<void> {
+async function runCheckpoint(run: Run, options: PreDumpOptions, flags: readonly string[]): Promise<void> {
   await run(
     options.runtime,
     [

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import { chmod, readFile, readdir, stat } from 'node:fs/promises';
 import * as path from 'node:path';
+import { nullIfMissing } from '../subvolumes/btrfs.ts';
+import { readPageMap } from './pageMap.ts';
+import type { PageMap } from './pageMap.ts';
 
 /** An image file as the snapshot's record has it. */
 export interface ImageFile {
@@ -27,6 +30,25 @@ export async function listImages(images: string): Promise<ImageFile[]> {
   return Promise.all(
     names.map(async (name) => ({ name, bytes: (await stat(path.join(images, name))).size })),
   );
+}
+
+/** The memory of a process, or a segment that processes share, as images have it. */
+export interface MemoryImage {
+  readonly map: PageMap;
+  /** Path of the image with its pages. */
+  readonly pages: string;
+  /** Size of that, zero where it is missing. */
+  readonly bytes: number;
+}
+
+/** A page map by its name, and its pages; null where there is none. A RangeError is one that can't be read. */
+export async function readMemory(images: string, name: string): Promise<MemoryImage | null> {
+  const content = await readFile(path.join(images, name)).catch(nullIfMissing);
+  if (content === null) return null;
+  const map = readPageMap(content);
+  const pages = path.join(images, `pages-${String(map.pagesId)}.img`);
+  const facts = await stat(pages).catch(nullIfMissing);
+  return { map, pages, bytes: facts?.size ?? 0 };
 }
 
 /** The same images, the small ones with their hashes. */

@@ -1,9 +1,12 @@
-import { readFile, readdir, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readlink, rename, rm } from 'node:fs/promises';
 import * as path from 'node:path';
+import { replaceFile } from '../host/replaceFile.ts';
 import type { Run } from '../host/run.ts';
 import { nullIfMissing } from '../subvolumes/btrfs.ts';
-import { pagesIn, readPageMap, writePageMap } from './pageMap.ts';
-import type { PageMap, PageMapEntry } from './pageMap.ts';
+import { readMemory } from './images.ts';
+import type { MemoryImage } from './images.ts';
+import { pagesIn, writePageMap } from './pageMap.ts';
+import type { PageMapEntry } from './pageMap.ts';
 
 /** The link in a directory of images to that of the dump they build upon (criu/include/crtools.h, CR_PARENT_LINK). */
 const PARENT_LINK = 'parent';
@@ -11,14 +14,6 @@ const PARENT_LINK = 'parent';
 /** What is not on the disk yet is written before it is referred to, at 16 MiB a second at least; in milliseconds for each byte. */
 const JOIN_MS_PER_BYTE = 1000 / (16 * 2 ** 20);
 const JOIN_MS = 60_000;
-
-/** The same file of one of the dumps that build upon each other. */
-interface Level {
-  readonly map: PageMap;
-  /** The image with its pages. */
-  readonly pages: string;
-  readonly bytes: number;
-}
 
 /** Pages, and where they are. */
 interface Piece {
@@ -45,23 +40,19 @@ export async function joinImages(run: Run, program: string, images: string): Pro
     const pieces = resolve(levels, 0, pageBytes);
     await clonePages(run, program, pieces, `${last.pages}.joined`);
     const map = writePageMap({ ...last.map, entries: entriesOf(pieces, pageBytes) });
-    await writeFile(path.join(images, `${name}.joined`), map, { mode: 0o600 });
     await rename(`${last.pages}.joined`, last.pages);
-    await rename(path.join(images, `${name}.joined`), path.join(images, name));
+    await replaceFile(path.join(images, name), map, 0o600);
   }
   await rm(path.join(images, PARENT_LINK), { force: true });
 }
 
 /** That page map of a dump, of the one before it, and so on. */
-async function readLevels(images: string, name: string): Promise<Level[]> {
-  const levels: Level[] = [];
+async function readLevels(images: string, name: string): Promise<MemoryImage[]> {
+  const levels: MemoryImage[] = [];
   for (let directory = images; ;) {
-    const content = await readFile(path.join(directory, name)).catch(nullIfMissing);
-    if (content === null) return levels;
-    const map = readPageMap(content);
-    const pages = path.join(directory, `pages-${String(map.pagesId)}.img`);
-    const facts = await stat(pages).catch(nullIfMissing);
-    levels.push({ map, pages, bytes: facts?.size ?? 0 });
+    const level = await readMemory(directory, name);
+    if (level === null) return levels;
+    levels.push(level);
     const parent = await readlink(path.join(directory, PARENT_LINK)).catch(nullIfMissing);
     if (parent === null) return levels;
     directory = path.resolve(directory, parent);
@@ -69,7 +60,7 @@ async function readLevels(images: string, name: string): Promise<Level[]> {
 }
 
 /** Bytes of a page, which no image says. */
-function pageBytesOf(levels: readonly Level[]): number {
+function pageBytesOf(levels: readonly MemoryImage[]): number {
   const sizes = new Set(
     levels.filter(({ map }) => pagesIn(map) > 0).map(({ map, bytes }) => bytes / pagesIn(map)),
   );
@@ -80,7 +71,7 @@ function pageBytesOf(levels: readonly Level[]): number {
 }
 
 /** Where all that the map of a level names is. */
-function resolve(levels: readonly Level[], index: number, pageBytes: number): Piece[] {
+function resolve(levels: readonly MemoryImage[], index: number, pageBytes: number): Piece[] {
   const level = levels[index];
   if (!level) return [];
   let before: Piece[] | null = null;

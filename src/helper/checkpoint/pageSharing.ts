@@ -1,11 +1,9 @@
-import { readFile, stat } from 'node:fs/promises';
-import * as path from 'node:path';
 import { ForkpointError } from '../../protocol/errors.ts';
 import type { Log } from '../host/log.ts';
 import type { Run } from '../host/run.ts';
-import { nullIfMissing } from '../subvolumes/btrfs.ts';
-import { matchPages, pagesIn, readPageMap } from './pageMap.ts';
-import type { PageMap, Stretch } from './pageMap.ts';
+import { readMemory } from './images.ts';
+import { matchPages, pagesIn } from './pageMap.ts';
+import type { Stretch } from './pageMap.ts';
 
 /** Images of less are left alone, in bytes: that many small processes would cost more time than they free space. */
 const LEAST_BYTES = 1024 * 1024;
@@ -67,8 +65,8 @@ export class PageSharing {
   /** Null where there is no earlier image, or nothing to be gained. */
   private async readPair(earlier: string, later: string, name: string): Promise<Pair | null> {
     try {
-      const [before, now] = await Promise.all([readImage(earlier, name), readImage(later, name)]);
-      if (before === null || now === null || now.bytes < LEAST_BYTES) return null;
+      const [before, now] = await Promise.all([readMemory(earlier, name), readMemory(later, name)]);
+      if (before === null || before.bytes === 0 || now === null || now.bytes < LEAST_BYTES) return null;
       const pageBytes = now.bytes / pagesIn(now.map);
       if (!Number.isInteger(pageBytes) || before.bytes !== pagesIn(before.map) * pageBytes)
         throw new RangeError('its pages are not the whole of its image');
@@ -117,19 +115,6 @@ interface Pair {
   readonly target: string;
   readonly pageBytes: number;
   readonly stretches: readonly Stretch[];
-}
-
-/** A page map and its image; null where there is none. */
-async function readImage(
-  directory: string,
-  name: string,
-): Promise<{ map: PageMap; pages: string; bytes: number } | null> {
-  const content = await readFile(path.join(directory, name)).catch(nullIfMissing);
-  if (content === null) return null;
-  const map = readPageMap(content);
-  const pages = path.join(directory, `pages-${String(map.pagesId)}.img`);
-  const facts = await stat(pages).catch(nullIfMissing);
-  return facts && { map, pages, bytes: facts.size };
 }
 
 function bytesIn(stretches: readonly Stretch[]): number {

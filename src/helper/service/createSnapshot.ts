@@ -138,14 +138,15 @@ async function takeLive(
     return { taken, freezeMs: 0, isOnDisk: true, isCopiedAhead: false };
   }
   const cgroup = Cgroup.of(facts.pid, facts.id);
-  await requireSpace(parts.layout.root, mode === 'stateless' ? 0 : dumpSize(await cgroup.memory()));
+  const bytes = mode === 'stateless' ? 0 : dumpSize(await cgroup.memory());
+  await requireSpace(parts.layout.root, bytes);
   await steps.run('journal', () => parts.journal.write(entry));
   const action = await steps.run('prepare', async () => {
     await makeSnapshotDirectory(parts, workspace, name);
     return prepareFreeze(parts, workspace);
   });
   const flush = (): Promise<void> => parts.subvolumes.sync(parts.layout.root);
-  const isCopiedAhead = mode !== 'stateless' && (await canCopyMemoryAhead(parts, cgroup));
+  const isCopiedAhead = await canCopyMemoryAhead(parts, bytes);
   await steps.run('flush', flush);
   const containerId = facts.id;
   const { value: taken, freezeMs } = await whileFrozen(
@@ -163,8 +164,15 @@ async function takeLive(
         : null;
       return beginDumping(parts, workspace, steps, { name, containerId, action, parent, deadlineMs });
     },
-    (begun) => takeFrozen(parts, workspace, steps, { name, mode, cgroup, initPid: facts.pid, begun }),
-    isCopiedAhead ? 2 * (await dumpDeadline(cgroup)) : 0,
+    (begun) =>
+      takeFrozen(parts, workspace, steps, {
+        name,
+        cgroup,
+        initPid: facts.pid,
+        begun,
+        fallsBack: mode === 'auto',
+      }),
+    isCopiedAhead ? 2 * dumpDeadline(bytes) : 0,
   );
   return { taken, freezeMs, isOnDisk: false, isCopiedAhead };
 }

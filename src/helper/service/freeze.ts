@@ -7,7 +7,7 @@ import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
 import { readLiveState } from '../checkpoint/capture.ts';
 import type { LiveState } from '../checkpoint/capture.ts';
 import { beginDump, dump, prepareWork, writePlan } from '../checkpoint/dump.ts';
-import type { BegunDump, PlannedSnapshot } from '../checkpoint/dump.ts';
+import type { BegunDump, DumpOptions, PlannedSnapshot } from '../checkpoint/dump.ts';
 import { requireUntraced } from '../checkpoint/preflight.ts';
 import { startWatchdog } from '../checkpoint/watchdog.ts';
 import type { Cgroup, CgroupMemory } from '../engines/cgroup.ts';
@@ -43,10 +43,9 @@ export function dumpSize({ anonymous, shared, swapped }: CgroupMemory): number {
   return anonymous + shared + swapped;
 }
 
-/** How long a dump may take, in milliseconds. */
-export async function dumpDeadline(cgroup: Cgroup): Promise<number> {
-  const gib = dumpSize(await cgroup.memory()) / 2 ** 30;
-  return Math.round(BASE_DEADLINE_MS + gib * DEADLINE_MS_PER_GIB);
+/** How long a dump of so many bytes may take, in milliseconds. */
+export function dumpDeadline(bytes: number): number {
+  return Math.round(BASE_DEADLINE_MS + (bytes / 2 ** 30) * DEADLINE_MS_PER_GIB);
 }
 
 /** Where a snapshot keeps a nested subvolume. */
@@ -88,7 +87,7 @@ export async function whileFrozen<T>(
   work: (begun: Begun | null) => Promise<T>,
   allowanceMs = 0,
 ): Promise<{ value: T; freezeMs: number }> {
-  const deadlineMs = await dumpDeadline(cgroup);
+  const deadlineMs = dumpDeadline(dumpSize(await cgroup.memory()));
   const watchdog = await steps.run('watch', () =>
     startWatchdog({
       script: parts.assets.watchdog,
@@ -128,7 +127,7 @@ export async function whileFrozen<T>(
 /** A dump that waits for the freeze, and what it was begun with. */
 export interface Begun {
   readonly dump: BegunDump;
-  readonly options: Parameters<typeof beginDump>[1];
+  readonly options: DumpOptions;
 }
 
 /**
@@ -164,8 +163,8 @@ export async function beginDumping(
 
 /**
  * Takes memory and files of a frozen workspace into the snapshot's directory.
- * @param begun the dump; null takes the files alone
- * @param mode `auto` falls back to the files alone, with the reason; `stateful` is rejected with `checkpoint.impossible`
+ * @param options `begun`: the dump; null takes the files alone. `fallsBack`: where it turns out to be impossible, the files
+ * alone are taken, with the reason; rejected with `checkpoint.impossible` otherwise
  */
 export async function takeFrozen(
   parts: Parts,
@@ -173,10 +172,10 @@ export async function takeFrozen(
   steps: Steps,
   options: {
     name: SnapshotName;
-    mode: 'auto' | 'stateful' | 'stateless';
     cgroup: Cgroup;
     initPid: number;
     begun: Begun | null;
+    fallsBack: boolean;
   },
 ): Promise<Taken> {
   const { layout } = parts;
@@ -207,7 +206,7 @@ export async function takeFrozen(
   if (dumpResult.status === 'rejected') {
     await releaseNetwork(parts, options.initPid, options.cgroup);
     const failure = ForkpointError.from(dumpResult.reason);
-    if (options.mode === 'stateful' || failure.code !== 'checkpoint.impossible') throw failure;
+    if (!options.fallsBack || failure.code !== 'checkpoint.impossible') throw failure;
     statelessReason = String(failure.args['reason']);
     parts.log.warn(
       `the processes of ${record.name} can't be kept: ${statelessReason}\n${failure.detail ?? ''}`,

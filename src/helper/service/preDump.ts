@@ -1,13 +1,12 @@
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import * as path from 'node:path';
 import { ForkpointError } from '../../protocol/errors.ts';
 import type { SnapshotName, WorkspaceId } from '../../protocol/names.ts';
 import type { Layout } from '../catalogue/layout.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { errorsOfLog, preDump } from '../checkpoint/dump.ts';
+import { listImages } from '../checkpoint/images.ts';
 import { joinImages } from '../checkpoint/joinImages.ts';
-import type { Cgroup } from '../engines/cgroup.ts';
-import { dumpSize } from './freeze.ts';
 import type { Parts } from './parts.ts';
 import { hasSpace } from './space.ts';
 
@@ -20,9 +19,8 @@ const LITTLE_BYTES = 16 * 2 ** 20;
 /** A process that changes its memory as fast as it is copied would keep this going for ever. */
 const MOST_ROUNDS = 4;
 
-/** Whether a freeze gets shorter by what {@link copyMemoryAhead} does. */
-export async function canCopyMemoryAhead(parts: Parts, cgroup: Cgroup): Promise<boolean> {
-  const bytes = dumpSize(await cgroup.memory());
+/** Whether a freeze gets shorter by what {@link copyMemoryAhead} does, when a dump would hold so many bytes. */
+export async function canCopyMemoryAhead(parts: Parts, bytes: number): Promise<boolean> {
   if (bytes < COPIED_AHEAD_FROM_BYTES || !(await parts.tracksMemory())) return false;
   // Until they are joined, a page may be in the pre-dumps and in the dump.
   return hasSpace(parts.layout.root, 2 * bytes);
@@ -63,7 +61,7 @@ export async function copyMemoryAhead(
       });
       last = images;
       if (number === 1) await options.flush();
-      const copied = await pagesIn(images);
+      const copied = await pageBytesIn(images);
       log.debug(`round ${String(number)} has copied ${String(copied)} bytes of ${record.name}`);
       if (copied < LITTLE_BYTES || copied > left / 2 || performance.now() > until) break;
       left = copied;
@@ -98,8 +96,7 @@ async function forgetPreDumps(layout: Layout, id: WorkspaceId, name: SnapshotNam
 }
 
 /** Size of all pages, in bytes. */
-async function pagesIn(images: string): Promise<number> {
-  const names = (await readdir(images)).filter((name) => name.startsWith('pages-'));
-  const sizes = await Promise.all(names.map(async (name) => (await stat(path.join(images, name))).size));
-  return sizes.reduce((sum, size) => sum + size, 0);
+async function pageBytesIn(images: string): Promise<number> {
+  const pages = (await listImages(images)).filter(({ name }) => name.startsWith('pages-'));
+  return pages.reduce((sum, { bytes }) => sum + bytes, 0);
 }

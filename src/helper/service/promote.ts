@@ -219,8 +219,13 @@ async function takeLast(
         : beginDumping(parts, fork, steps, { name, containerId: facts.id, action, deadlineMs }),
     async (begun) => {
       const frozenAt = performance.now();
-      const mode = params.cold ? 'stateless' : 'stateful';
-      const taken = await takeFrozen(parts, fork, steps, { name, mode, cgroup, initPid: facts.pid, begun });
+      const taken = await takeFrozen(parts, fork, steps, {
+        name,
+        cgroup,
+        initPid: facts.pid,
+        begun,
+        fallsBack: false,
+      });
       await record(taken, frozenAt);
       await replace();
       await steps.run('kill', () => cgroup.killAll());

@@ -406,10 +406,10 @@ async function leaveState(
           ? null
           : await takeFrozen(parts, workspace, steps, {
               name: safety,
-              mode,
               cgroup,
               initPid: facts.pid,
               begun,
+              fallsBack: false,
             }).catch((error: unknown) => {
               throw asChoice(workspace, error);
             });
