@@ -26,7 +26,8 @@ const program = ['/bin/sh', '-c', 'while :; do sleep 1; done'];
 /** What a daemon must not hold more and more of. */
 interface Holdings {
   readonly memoryBytes: number;
-  readonly descriptors: number;
+  /** How many of each kind. */
+  readonly descriptors: string;
   readonly children: string;
   readonly journal: string;
   readonly trash: string;
@@ -198,21 +199,29 @@ describe('under load', function () {
   async function holdings(): Promise<Holdings> {
     const pid = String(await daemonPid(host));
     const list = async (script: string): Promise<string> => (await host.run(['sh', '-c', script])).trim();
-    const look = async (): Promise<Holdings> => ({
-      memoryBytes: Number(await list(`awk '/^VmRSS/ { print $2 }' /proc/${pid}/status`)) * 1024,
-      descriptors: Number(await list(`ls /proc/${pid}/fd | wc -l`)),
-      children: await list(`pgrep -P ${pid} -a || true`),
-      journal: await list(`ls ${pool}/journal`),
-      trash: await list(`ls ${pool}/trash`),
-    });
+    const childrenOf = (): Promise<string> => list(`pgrep -P ${pid} -a || true`);
+    const look = async (): Promise<Holdings> => {
+      // Before and after: the pipes to a child are among the descriptors.
+      const before = await childrenOf();
+      return {
+        memoryBytes: Number(await list(`awk '/^VmRSS/ { print $2 }' /proc/${pid}/status`)) * 1024,
+        descriptors: await list(
+          `for one in /proc/${pid}/fd/*; do readlink $one; done | sed 's/:.*//' | sort | uniq -c`,
+        ),
+        children: `${before}${await childrenOf()}`,
+        journal: await list(`ls ${pool}/journal`),
+        trash: await list(`ls ${pool}/trash`),
+      };
+    };
+    const isAtRest = ({ children, journal, trash }: Holdings): boolean =>
+      `${children}${journal}${trash}` === '';
     let found = await look();
     await until(async () => {
       // The kernel lets go of what was deleted after its next commit, and the daemon waits for that.
       await host.run(['sync', '-f', pool]);
       const last = found;
       found = await look();
-      const { children, journal, trash, descriptors } = found;
-      return `${children}${journal}${trash}` === '' && descriptors === last.descriptors;
+      return isAtRest(last) && isAtRest(found) && found.descriptors === last.descriptors;
     }, 120_000);
     return found;
   }
