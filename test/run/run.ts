@@ -10,6 +10,8 @@ import { repositoryDirectory, runNode, type RunOptions } from './process.ts';
 interface Outcome extends Counts {
   /** Why it did not run here, for one that need not. */
   readonly notRun?: string;
+  /** What is said of it once more at the end of the run, where it is found without a search through all the output. */
+  readonly remarks?: readonly string[];
 }
 
 /** A suite; what it needs on the machine is installed by its own commands, which say what they do. */
@@ -55,7 +57,17 @@ const suites: readonly Suite[] = [
   { name: 'electron', run: runElectron },
 ];
 
-const CountsSchema = z.object({ passed: z.number(), failed: z.number() });
+/** What countingReporter.cjs writes. */
+const MochaOutcomeSchema = z.object({
+  passed: z.number(),
+  failed: z.number(),
+  failures: z.array(z.object({ title: z.string(), error: z.string() })),
+  files: z.array(z.object({ name: z.string(), milliseconds: z.number() })),
+});
+
+/** How many of a suite's files are named as its slowest, and lines of an error are shown. */
+const slowestFiles = 5;
+const linesOfError = 12;
 
 /** Runs all suites, or those that are named. Gives the exit status: 0 when all that ran has passed. */
 async function main(names: readonly string[]): Promise<number> {
@@ -71,19 +83,22 @@ async function main(names: readonly string[]): Promise<number> {
   await clearAbandonedHosts();
   useOwnHosts();
   const summary: string[] = [];
+  const remarks: string[] = [];
   const total = { passed: 0, failed: 0 };
   for (const suite of suites.filter(({ name }) => names.length === 0 || names.includes(name))) {
     process.stdout.write(`\n== ${suite.name}\n`);
     const started = performance.now();
-    const { passed, failed, notRun } = await runOne(suite, interrupted.signal);
+    const outcome = await runOne(suite, interrupted.signal);
+    const { passed, failed, notRun } = outcome;
     const minutes = ((performance.now() - started) / 60_000).toFixed(1).padStart(5);
     total.passed += passed;
     total.failed += failed;
     const what = notRun === undefined ? `${passed} passed, ${failed} failed` : `not run: ${notRun}`;
     summary.push(`${suite.name.padEnd(10)} ${minutes} min  ${what}`);
+    remarks.push(...(outcome.remarks ?? []).map((remark) => `${suite.name}: ${remark}`));
     if (interrupted.signal.aborted) break;
   }
-  process.stdout.write(`\n${summary.join('\n')}\n`);
+  process.stdout.write(`\n${[...remarks, ...summary].join('\n')}\n`);
   if (interrupted.signal.aborted) {
     process.stdout.write('The run was ended before its end.\n');
     return 130;
@@ -103,9 +118,9 @@ async function runOne(suite: Suite, signal: AbortSignal): Promise<Outcome> {
   }
 }
 
-function couldNotRun(reason: string): Outcome {
+function couldNotRun(reason: string): Outcome & Required<Pick<Outcome, 'remarks'>> {
   process.stdout.write(`  ✘ ${reason}\n`);
-  return { passed: 0, failed: 1 };
+  return { passed: 0, failed: 1, remarks: [`✘ ${reason}`] };
 }
 
 /** Commands that build something, one after another; each counts. */
@@ -147,10 +162,19 @@ async function runMocha(name: string, minutes: number, signal: AbortSignal): Pro
     );
     const text = await readFile(counts, 'utf8').catch(() => undefined);
     if (text === undefined) return couldNotRun(`It ended with ${status} before it had counted its tests.`);
-    const { passed, failed } = CountsSchema.parse(JSON.parse(text));
+    const { passed, failed, failures, files } = MochaOutcomeSchema.parse(JSON.parse(text));
     if (passed + failed === 0) return couldNotRun('There was no test in it.');
-    if (status !== 0 && failed === 0) return { ...couldNotRun(`It ended with ${status}.`), passed };
-    return { passed, failed };
+    const slowest = files
+      .toSorted((one, other) => other.milliseconds - one.milliseconds)
+      .slice(0, slowestFiles);
+    const remarks = [
+      `slowest: ${slowest.map(({ name, milliseconds }) => `${name} ${Math.round(milliseconds / 1000)} s`).join(', ')}`,
+      ...failures.map(({ title, error }) => `✘ ${title}\n${indented(error)}`),
+    ];
+    // Mocha's status is the number of failures; anything else says that it did not come to its end.
+    if (typeof status === 'number' && (status === 0) === (failed === 0)) return { passed, failed, remarks };
+    const ended = couldNotRun(`It ended with ${status}.`);
+    return { passed, failed: failed + ended.failed, remarks: [...remarks, ...ended.remarks] };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -168,6 +192,14 @@ async function runElectron(signal: AbortSignal): Promise<Outcome> {
   const counted = /^electron suite: (\d+) passed, (\d+) failed$/m.exec(output);
   if (counted === null) return couldNotRun(`It ended with ${status} before it had counted its tests.`);
   return { passed: Number(counted[1]), failed: Number(counted[2]) };
+}
+
+function indented(error: string): string {
+  const lines = error.split('\n');
+  return lines
+    .slice(0, linesOfError)
+    .map((line) => `    ${line}`)
+    .join('\n');
 }
 
 function lasting(minutes: number): Pick<RunOptions, 'timeoutMs'> {
