@@ -2,10 +2,14 @@ const { writeFileSync } = require('node:fs');
 const path = require('node:path');
 const { reporters } = require('mocha');
 
+/** Milliseconds that the process may live on after its last test: sockets and children take a moment to close. */
+const lingerMs = 60_000;
+
 /**
  * Mocha's "spec" reporter, which also writes what it came to, as JSON, to the file of the reporter option `counts`:
  * `passed` and `failed`, the `failures` with their title and error, and the `files` with how long each has taken, in
- * milliseconds. A test that did not run, because a hook before it failed, has failed.
+ * milliseconds. A test that did not run, because a hook before it failed, has failed. So has a run whose process does not
+ * end after it: what a test left open would otherwise keep it until the suite's time is over.
  */
 module.exports = class CountingReporter extends reporters.Spec {
   constructor(runner, options) {
@@ -36,7 +40,16 @@ module.exports = class CountingReporter extends reporters.Spec {
         failures,
         files: [...files].map(([name, milliseconds]) => ({ name, milliseconds })),
       };
-      writeFileSync(options.reporterOption.counts, JSON.stringify(outcome));
+      const write = () => writeFileSync(options.reporterOption.counts, JSON.stringify(outcome));
+      write();
+      const linger = setTimeout(() => {
+        const open = process.getActiveResourcesInfo().join(', ');
+        failures.push({ title: 'the end of the run', error: `Something keeps the process alive: ${open}` });
+        outcome.failed++;
+        write();
+        process.exit(outcome.failed);
+      }, lingerMs);
+      linger.unref();
     });
   }
 };
