@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import {
@@ -11,6 +10,7 @@ import {
   logLength,
   logSince,
 } from './small/smallWorkspace.ts';
+import { until } from './workspace.ts';
 
 const pool = '/var/lib/forkpoint';
 const HOUR_MS = 3_600_000;
@@ -58,7 +58,7 @@ describe('the passing of time', function () {
     const before = await safeties();
     await makeOlder(before);
     await restartDaemon();
-    await waitFor(async () => (await safeties()).length === 3);
+    await until(async () => (await safeties()).length === 3);
     assert.deepEqual(await safeties(), before.slice(0, 3));
     assert.equal((await undo()).safety, before[0]);
     assert.equal(await countTrash(), before.length - 3);
@@ -68,7 +68,7 @@ describe('the passing of time', function () {
     assert.equal(await countTrash(), before.length - 3);
     await edit(`${pool}/clock.json`, `r.uptimeMs += ${String(2 * HOUR_MS)}`);
     await restartDaemon();
-    await waitFor(async () => (await countTrash()) === 0);
+    await until(async () => (await countTrash()) === 0);
     assert.deepEqual(await safeties(), before.slice(0, 3));
   });
 
@@ -78,11 +78,9 @@ describe('the passing of time', function () {
     await edit(`${pool}/clock.json`, `r.wallMs -= ${String(HOUR_MS)}`);
     const offset = await logLength(host);
     await restartDaemon();
-    await waitFor(async () => /listens on/.test(await logSince(host, offset)));
+    await until(async () => /listens on/.test(await logSince(host, offset)));
     // The round of the start has ended when its clock is on the disk.
-    await waitFor(async () =>
-      /distrustedUntilMs": ?[1-9]/.test(await host.run(['cat', `${pool}/clock.json`])),
-    );
+    await until(async () => /distrustedUntilMs": ?[1-9]/.test(await host.run(['cat', `${pool}/clock.json`])));
     assert.deepEqual(await safeties(), before);
     await edit(`${pool}/clock.json`, 'r.distrustedUntilMs = 0');
   });
@@ -98,7 +96,7 @@ describe('the passing of time', function () {
     ]);
     const offset = await logLength(host);
     await restartDaemon();
-    await waitFor(async () => (await safeties()).length === 1);
+    await until(async () => (await safeties()).length === 1);
     assert.deepEqual(await safeties(), [needed.safety]);
     const { exitCode, stdout, stderr } = await forkpoint(host, [
       'snapshots',
@@ -151,12 +149,3 @@ describe('the passing of time', function () {
     await safeties();
   }
 });
-
-/** Waits until `isSo`, at most half a minute. */
-async function waitFor(isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!(await isSo())) {
-    assert.ok(performance.now() < deadline, `not so after 30 s: ${isSo.toString()}`);
-    await sleep(100);
-  }
-}

@@ -116,7 +116,7 @@ describe('a fault of the host', function () {
       const fill = `sleep 1; ${settlePool}; more=$(($(df --output=avail -B1 ${pool} | tail -n 1) - 1090 * 1048576))
         [ $more -lt 4194304 ] || { fallocate -l $more ${pool}/filler.${String(round++)}; exit 1; }`;
       return (await host.exec(['sh', '-uc', fill])).exitCode === 0;
-    });
+    }, 180_000);
     const before = await logLength(host);
     for (const args of [
       ['snapshots', 'create', '-c', 'small'],
@@ -135,7 +135,7 @@ describe('a fault of the host', function () {
       await host.run(['sh', '-uc', `${settlePool}; ${fillPool}`]);
       const more = `${pool}/filler.more`;
       return (await host.exec(['sh', '-c', `echo x > ${more} && sync ${more}`])).exitCode !== 0;
-    });
+    }, 180_000);
     for (const alias of ['full', 'child']) await run(['snapshots', 'delete', '-c', 'small', '--name', alias]);
     assert.equal((await glance()).journal, '');
     assert.ok((await snapshots()).every(({ alias }) => alias !== 'full' && alias !== 'child'));
@@ -191,7 +191,7 @@ describe('a fault of the host', function () {
     ]);
     // To its record the memory was being read, by a process that is gone: it is restored again (H2).
     await snapshots();
-    await until(async () => (await host.run(['cat', record])).includes('"lazy": null'), 30_000);
+    await until(async () => (await host.run(['cat', record])).includes('"lazy": null'));
     assert.equal((await small.requireSound('running')).mark, 'target');
     await host.run(['kill', victim ?? '']);
   });

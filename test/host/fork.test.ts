@@ -229,7 +229,7 @@ describe('forks of a busy workspace', function () {
 
   it('that fail leave nothing behind, and do not fail the others', async () => {
     // What was deleted before is not part of the sight.
-    await until(async () => (await host.run(['ls', '/var/lib/forkpoint/trash'])) === '', 30_000);
+    await until(async () => (await host.run(['ls', '/var/lib/forkpoint/trash'])) === '');
     const before = await sightOfPool();
     // The second of the two would publish a port that is in use.
     const { name } = await original.snapshot();
@@ -259,7 +259,7 @@ describe('forks of a busy workspace', function () {
     await failsWith('workspace.forkFailed', copy({ name: 'broken', snapshot: name }));
     await failsWith('workspace.exists', copy({ name: 'shop', snapshot: name }));
     await original.call('snapshots/delete', { name });
-    await until(async () => (await sightOfPool()) === before, 30_000);
+    await until(async () => (await sightOfPool()) === before);
   });
 
   it('take the place of the original when promoted, and one Undo brings that back', async () => {

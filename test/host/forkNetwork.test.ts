@@ -30,7 +30,7 @@ describe('ten forks of a workspace with connections', function () {
     original = await TestWorkspace.create(host, 'origin');
     await original.write('/hold.py', readFileSync(ownFile('hold.py'), 'utf8'));
     await original.background(`exec python3 /hold.py ${String(heldMib)}`);
-    await until(async () => Number(await original.sh('cat /beats')) > 0, 60_000);
+    await until(async () => Number(await original.sh('cat /beats')) > 0);
     await original.python('/root/client.py', client(original.address, neighbour.address));
     await until(
       async () =>

@@ -28,7 +28,7 @@ describe('hazards', function () {
   /** Waits until the file has text, and answers it. */
   async function textOf(file: string): Promise<string> {
     let text = '';
-    await until(async () => (text = (await workspace.try(`cat ${file}`)).stdout) !== '', 40_000);
+    await until(async () => (text = (await workspace.try(`cat ${file}`)).stdout) !== '');
     return text;
   }
 

@@ -112,7 +112,7 @@ export class HeavyLoad {
   /** Starts PostgreSQL, as after a boot. */
   async startPostgres(): Promise<void> {
     await this.workspace.background('exec pg_ctlcluster 18 main start');
-    await until(() => this.sql('select 1').then((text) => text === '1'), 30_000);
+    await until(() => this.sql('select 1').then((text) => text === '1'));
   }
 
   /** A psql session in tmux, with a temporary table and an uncommitted transaction. */

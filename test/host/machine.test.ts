@@ -313,11 +313,11 @@ async function hasProcesses(name: string): Promise<boolean> {
   return (await traceHost(name)).namespaces.size > 0;
 }
 
-/** Waits until `isSo`, at most ten seconds, asking every `pauseMs`. */
+/** Waits until `isSo`, at most a minute, asking every `pauseMs`. */
 async function until(isSo: () => Promise<boolean> | boolean, pauseMs = 50): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!(await isSo())) {
-    assert.ok(Date.now() < deadline, `not so after ten seconds: ${isSo.toString()}`);
+    assert.ok(Date.now() < deadline, `not so after a minute: ${isSo.toString()}`);
     await sleep(pauseMs);
   }
 }

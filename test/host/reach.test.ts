@@ -63,7 +63,7 @@ class Screen {
 
   async shows(pattern: RegExp): Promise<RegExpExecArray> {
     try {
-      await until(() => pattern.test(this.text), 20_000);
+      await until(() => pattern.test(this.text));
     } catch (cause) {
       throw new Error(`${String(pattern)} is not in ${JSON.stringify(this.text.slice(-2000))}`, { cause });
     }

@@ -194,7 +194,7 @@ describe('security', function () {
     await workspace.sh('python3 /odd.py');
     const count = Number(await workspace.sh('find /odd -not -type d | tr -cd "\\n" | wc -c'));
     const { name } = await workspace.snapshot({ mode: 'stateless' });
-    await until(async () => (await workspace.call('snapshots/show', { name })).changedFiles !== null, 60_000);
+    await until(async () => (await workspace.call('snapshots/show', { name })).changedFiles !== null);
     const { changedFiles } = await workspace.call('snapshots/show', { name });
     // One name has a line break in it, and there is the program that made them.
     assert.equal(changedFiles?.added, count - 1 + 1);

@@ -240,8 +240,11 @@ export function quote(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** Waits until `isSo`, asking every 50 ms; an exception counts as "not yet". */
-export async function until(isSo: () => Promise<boolean> | boolean, timeoutMs = 10_000): Promise<void> {
+/**
+ * Waits until `isSo`, asking every 50 ms; an exception counts as "not yet".
+ * @param timeoutMs long by default: what it waits for may need btrfs's cleaner, which comes by every half a minute
+ */
+export async function until(isSo: () => Promise<boolean> | boolean, timeoutMs = 60_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     let problem: unknown;
