@@ -100,3 +100,13 @@ export const restoredNotification = new NotificationType<Restored>('event/restor
 export function markerLine(marker: string): string {
   return `forkpoint-session ${marker}`;
 }
+
+/**
+ * A reader of messages that waits for the rest of one as long as its stream stands. By default vscode-jsonrpc's tells every
+ * ten seconds that half a message has come, also of a stream that has ended: its timer keeps the process, and what has come,
+ * for ever (vscode-jsonrpc's messageReader.ts, setPartialMessageTimer).
+ */
+export function patient<Reader extends { partialMessageTimeout: number }>(reader: Reader): Reader {
+  reader.partialMessageTimeout = 0;
+  return reader;
+}

@@ -13,6 +13,7 @@ import type { OperationName, ParamsInput, Result } from '../../src/protocol/oper
 import {
   helloRequest,
   operationRequest,
+  patient,
   progressNotification,
   PROTOCOL_VERSION,
 } from '../../src/protocol/session.ts';
@@ -38,7 +39,7 @@ export class DaemonClient {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     const connection = createMessageConnection(
-      new StreamMessageReader(child.stdout),
+      patient(new StreamMessageReader(child.stdout)),
       new StreamMessageWriter(child.stdin),
     );
     connection.listen();

@@ -17,6 +17,7 @@ import {
   helloRequest,
   OLDEST_PROTOCOL_VERSION,
   operationRequest,
+  patient,
   progressNotification,
   PROTOCOL_VERSION,
   restoredNotification,
@@ -63,9 +64,7 @@ export class SessionLostError extends Error {
 /** Greets the helper over its process. Rejected with `incompatible`, `helperFailed` or `connectionLost`. */
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { host, process: helper, patience, log } = options;
-  const reader = new StreamMessageReader(helper.output);
-  // It would tell of half a message again and again, after the connection's end, too, and keep that in memory for ever.
-  reader.partialMessageTimeout = 0;
+  const reader = patient(new StreamMessageReader(helper.output));
   const connection = createMessageConnection(reader, new StreamMessageWriter(helper.stdin));
   const session = new Session(connection, options);
   const started = performance.now();

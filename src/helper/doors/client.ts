@@ -14,6 +14,7 @@ import {
   helloRequest,
   OLDEST_PROTOCOL_VERSION,
   operationRequest,
+  patient,
   progressNotification,
   PROTOCOL_VERSION,
   retireRequest,
@@ -47,9 +48,7 @@ export class Client {
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    const reader = new StreamMessageReader(socket);
-    // It would keep this process alive for half a message whose other half never comes.
-    reader.partialMessageTimeout = 0;
+    const reader = patient(new StreamMessageReader(socket));
     this.#connection = createMessageConnection(reader, new StreamMessageWriter(socket));
     this.#closed = new Promise((resolve) => {
       socket.on('close', () => resolve());

@@ -18,6 +18,7 @@ import {
   helloRequest,
   OLDEST_PROTOCOL_VERSION,
   progressNotification,
+  patient,
   PROTOCOL_VERSION,
   RequestMetaSchema,
   retireRequest,
@@ -79,9 +80,7 @@ export function serveSession(socket: Socket, parts: SessionParts): Session {
     if (Message.isRequest(message)) unanswered += 1;
     endWhenAnswered();
   });
-  // It would tell of half a message again and again, also of one whose client is gone, and keep that in memory for ever.
-  reader.partialMessageTimeout = 0;
-  const connection = createMessageConnection(reader, writer);
+  const connection = createMessageConnection(patient(reader), writer);
 
   const notify = <P>(type: NotificationType<P>, params: P): void => {
     if (socket.destroyed || !socket.writable) return;

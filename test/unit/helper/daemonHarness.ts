@@ -12,7 +12,7 @@ import {
 } from 'vscode-jsonrpc/node';
 import { ForkpointError } from '../../../src/protocol/errors.ts';
 import { operations } from '../../../src/protocol/operations.ts';
-import { helloRequest, PROTOCOL_VERSION } from '../../../src/protocol/session.ts';
+import { helloRequest, patient, PROTOCOL_VERSION } from '../../../src/protocol/session.ts';
 import { Daemon, type DaemonParts } from '../../../src/helper/doors/daemon.ts';
 import type { ReachDoor } from '../../../src/helper/doors/streams.ts';
 import type { Log } from '../../../src/helper/host/log.ts';
@@ -163,7 +163,7 @@ export async function startTestDaemon(choices: DaemonChoices = {}): Promise<Test
 /** JSON-RPC over a socket, without a hello. */
 export function clientOn(socket: Socket): TestClient {
   const connection = createMessageConnection(
-    new StreamMessageReader(socket),
+    patient(new StreamMessageReader(socket)),
     new StreamMessageWriter(socket),
   );
   socket.on('error', () => undefined);
