@@ -5,7 +5,6 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import * as z from 'zod';
 import { createShop } from '../demo/shop.ts';
 import { DaemonClient } from '../host/daemonClient.ts';
 import { installPrerequisites } from '../host/machine/prerequisites.ts';
@@ -14,8 +13,8 @@ import { bootHost, enterOptions, type TestHost } from '../host/machine/machine.t
 import { workspaceTarInHost } from '../host/machine/recipe.ts';
 import { repositoryDirectory, runNode } from '../run/process.ts';
 import { measureEditor } from './editor.ts';
-import { Figures, FigureSchema, type Figure } from './figures.ts';
-import { listedWorkspace, type Order } from './order.ts';
+import { Figures, MeasuredSchema, type Figure, type Measured } from './figures.ts';
+import { listedWorkspace, type Order, type Workload } from './order.ts';
 import { render } from './report.ts';
 import { extentOf, workloads } from './workloads.ts';
 
@@ -59,25 +58,32 @@ async function main(args: readonly string[]): Promise<number> {
   const host = await bootHost({ name: 'bench', ifRunning: 'replace', poolSizeBytes });
   try {
     const notRun = isQuick
-      ? ['Bare runc with its defaults: not part of the short form, which installs nothing on the host.']
-      : await installIptables(host);
+      ? [
+          'Bare runc with its defaults, and Incus: not part of the short form, which installs nothing on the host.',
+        ]
+      : await installPeers(host, chosen);
     const driver = await bundleDriver();
     const figures: Figure[] = [];
     const program = await readFile(path.join(ownDirectory, 'workload.py'), 'utf8');
     const order = { extent: extentOf(isQuick), program, tar: workspaceTarInHost };
     const machine = await describeMachine(host);
+    const measureWithin = async (given: Order): Promise<Figure[]> => {
+      const measured = await measure(host, driver, given, ended.signal);
+      notRun.push(...measured.notRun);
+      return measured.figures;
+    };
     const parts = chosen.map((workload) => ({
       name: `(${workload.id}) ${workload.what}`,
       measure: async () => {
         if (workload.command === null) await createShop(host);
-        return measure(host, driver, { ...order, workload }, ended.signal);
+        return measureWithin({ ...order, workload });
       },
     }));
     if (only === null || only.includes('host')) {
       parts.push({
         name: 'daemon and connection',
         measure: async () => [
-          ...(await measure(host, driver, { ...order, workload: null }, ended.signal)),
+          ...(await measureWithin({ ...order, workload: null })),
           ...(await measureFromOutside(host, order.extent.hostRounds)),
         ],
       });
@@ -150,7 +156,7 @@ async function bundleDriver(): Promise<string> {
 }
 
 /** Runs the program in the host; what it says on the way is shown. */
-async function measure(host: TestHost, driver: string, order: Order, signal: AbortSignal): Promise<Figure[]> {
+async function measure(host: TestHost, driver: string, order: Order, signal: AbortSignal): Promise<Measured> {
   const [command, ...args] = await host.enterArguments(['node', '-', JSON.stringify(order)]);
   const { stdout, failed } = await execa(command, args, {
     ...enterOptions,
@@ -162,7 +168,7 @@ async function measure(host: TestHost, driver: string, order: Order, signal: Abo
   });
   // What went wrong was shown as it came.
   if (failed) throw new Error(`(${order.workload?.id ?? 'host'}) could not be measured.`);
-  return z.array(FigureSchema).parse(JSON.parse(stdout));
+  return MeasuredSchema.parse(JSON.parse(stdout));
 }
 
 /** What a person at another machine notices, and what they download. */
@@ -206,21 +212,44 @@ async function timeOf(work: () => Promise<unknown>): Promise<number> {
 }
 
 /**
- * Gives the host iptables, which CRIU's default network lock is made of, over the machine's network.
- * @returns what is not measured without it
+ * Gives the host iptables, which CRIU's default network lock is made of, and Incus, where it is measured.
+ * @returns what is not measured without them
  */
-async function installIptables(host: TestHost): Promise<string[]> {
+async function installPeers(host: TestHost, chosen: readonly Workload[]): Promise<string[]> {
   if (!existsSync(`/proc/${host.description.pid}/root/etc/apt`)) return [];
+  const wanted = [{ what: 'Bare runc with its defaults', packages: ['iptables'] }];
+  if (chosen.some(({ peers }) => peers.includes('incus')))
+    // "incus" itself would bring what virtual machines need, too.
+    wanted.push({ what: 'Incus', packages: ['incus-base', 'incus-client', 'iptables'] });
+  const notRun: string[] = [];
+  for (const { what, packages } of wanted) {
+    const problem = await install(host, packages);
+    if (problem !== null) notRun.push(`${what}: not run: it could not be installed: ${problem}`);
+  }
+  return notRun;
+}
+
+/**
+ * Installs packages in the host, over the machine's network.
+ * @returns the end of what went wrong, or null
+ */
+async function install(host: TestHost, packages: readonly string[]): Promise<string | null> {
   const { exitCode, all } = await execa(
     'nsenter',
     [
       ...['--target', String(host.description.pid), '--mount', '--pid', '--', 'sh', '-c'],
-      'apt-get -q -o Acquire::Check-Valid-Until=false update && apt-get -q -y --no-install-recommends install iptables',
+      'apt-get -q -o Acquire::Check-Valid-Until=false update && apt-get -q -y --no-install-recommends install "$@"',
+      ...['sh', ...packages],
     ],
-    { ...enterOptions, all: true, reject: false, timeout: 300_000 },
+    {
+      ...enterOptions,
+      env: { ...enterOptions.env, DEBIAN_FRONTEND: 'noninteractive' },
+      all: true,
+      reject: false,
+      timeout: 300_000,
+    },
   );
-  if (exitCode === 0) return [];
-  return [`Bare runc with its defaults: not run: iptables could not be installed: ${all.slice(-300)}`];
+  return exitCode === 0 ? null : all.slice(-300);
 }
 
 async function describeMachine(host: TestHost): Promise<string[]> {
@@ -234,8 +263,14 @@ async function describeMachine(host: TestHost): Promise<string[]> {
     await version('runc', '--version'),
     `CRIU ${(await version('criu', '--version')).replace('Version: ', '')}`,
     await version('btrfs', '--version'),
+    ...(await incusVersion(host)),
     'test host in namespaces, its pool a btrfs on a loop file',
   ];
+}
+
+async function incusVersion(host: TestHost): Promise<string[]> {
+  const { exitCode, stdout } = await host.exec(['incus', '--version']);
+  return exitCode === 0 ? [`Incus ${stdout.trim()}`] : [];
 }
 
 process.exitCode = await main(process.argv.slice(2)).catch((error: unknown) => {

@@ -7,6 +7,7 @@ export const ContenderSchema = z.enum([
   'runc-nftables',
   'podman-checkpoint',
   'podman-commit',
+  'incus',
   'rsync',
   'tar',
   'cp-reflink',
@@ -20,13 +21,17 @@ export const FigureSchema = z.object({
   workload: z.string(),
   contender: ContenderSchema,
   /**
-   * In milliseconds, but for those whose name ends in `Bytes` and `Switches`. `step:OPERATION/STEP` is a part of an
-   * operation of the helper.
+   * In milliseconds, but for those whose name ends in `Bytes`, `Switches` and `failures`. `step:OPERATION/STEP` is a
+   * part of an operation of the helper.
    */
   measure: z.string(),
   values: z.array(z.number()).min(1),
 });
 export type Figure = z.infer<typeof FigureSchema>;
+
+/** What the program in the host says: figures, and what it could not run, with the reason. */
+export const MeasuredSchema = z.object({ figures: z.array(FigureSchema), notRun: z.array(z.string()) });
+export type Measured = z.infer<typeof MeasuredSchema>;
 
 /** Gathers values as they come, under the names of figures. */
 export class Figures {

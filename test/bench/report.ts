@@ -1,7 +1,7 @@
 import type { Contender, Figure } from './figures.ts';
 import { median, valuesOf } from './figures.ts';
 import type { Workload } from './order.ts';
-import { incusNotRun, judge } from './targets.ts';
+import { judge } from './targets.ts';
 
 /** Where and when a run took place. */
 export interface Circumstances {
@@ -20,6 +20,7 @@ const names: Record<Contender, string> = {
   runc: 'bare runc',
   'runc-nftables': 'bare runc, nftables lock',
   'podman-checkpoint': 'Podman checkpoint',
+  incus: 'Incus (its set-up is patched, see below)',
   'podman-commit': 'Podman commit + run (files only)',
   rsync: 'rsync -a (files only)',
   tar: 'tar (files only)',
@@ -69,7 +70,7 @@ export function render(
     '',
     ...measured.flatMap((workload) => workloadTable(figures, workload)),
     ...hostTable(figures),
-    ...[`Incus: ${incusNotRun}.`, ...notRun].flatMap((line) => [line, '']),
+    ...[...describeIncus(figures), ...notRun].flatMap((line) => [line, '']),
     '## Targets',
     '',
     '| target | measured | | why |',
@@ -110,6 +111,25 @@ function hostTable(figures: readonly Figure[]): string[] {
   return rows.length === 0
     ? []
     : ['## Daemon, connection and editor', '', '| | |', '| --- | ---: |', ...rows, ''];
+}
+
+/** How Incus was made to run, which as it is packaged it does not on these hosts, and how it fared. */
+function describeIncus(figures: readonly Figure[]): string[] {
+  const failures = valuesOf(figures, 'a', 'incus', 'failures');
+  if (failures === undefined) return [];
+  const down = cell(figures, 'a', 'incus', 'down-answer');
+  const failed = failures.filter((count) => count > 0).length;
+  return [
+    "Incus is Debian's package with a patched set-up. Its daemon is started by hand, without systemd and LXCFS, in " +
+      'namespaces that show it cgroup v2 alone, without controllers: neither it nor its LXC knows v1 any more. Its storage is a ' +
+      'btrfs pool on the same disk. The container is privileged (`security.privileged=true`); it is not made from an image, ' +
+      "but empty, and filled with the workspace's files and an init that sets its fixed address on a plain bridge, on which the host looks for it every 10 ms. " +
+      '`raw.lxc` names that init, takes away the console (`lxc.console.path = none`: with one, the restore fails) and the ' +
+      'AppArmor profile (`lxc.apparmor.profile =`: LXC names one to CRIU, which refuses where the kernel has no AppArmor). ' +
+      'Each round starts the container anew first, unmeasured, because LXC 7.0.0 cannot dump what it has restored. ' +
+      "Half a second of its restore is a pause in the hook with which Debian's LXCFS ends a container; the restore of one " +
+      `that is down already took ${down}. ${failed} of ${failures.length} rounds failed.`,
+  ];
 }
 
 /** Where the helper's time goes: the median of each step. */

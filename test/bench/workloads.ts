@@ -20,7 +20,10 @@ export function workloads(isQuick: boolean): Workload[] {
       what: 'small: tmux and a shell',
       name: 'bench-small',
       command: ['sh', '-c', `tmux new-session -d -s work bash; exec ${program(0, 0).join(' ')}`],
-      peers: ['runc', 'runc-nftables', 'podman-checkpoint', 'podman-commit'],
+      peers: [
+        ...(['runc', 'runc-nftables', 'podman-checkpoint', 'podman-commit'] as const),
+        ...(isQuick ? [] : (['incus'] as const)),
+      ],
       rounds: isQuick ? 1 : 5,
       memoryMiB: 0,
       isForked: true,

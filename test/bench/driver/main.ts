@@ -1,25 +1,26 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { DaemonClient } from '../../host/daemonClient.ts';
-import { Figures, type Contender, type Figure } from '../figures.ts';
+import { Figures, type Contender, type Measured } from '../figures.ts';
 import { OrderSchema, type Extent, type Order, type Workload } from '../order.ts';
 import { BareRunc } from './bareRunc.ts';
 import { command } from './command.ts';
 import { FileCopy } from './fileCopies.ts';
 import { ForkpointContestant } from './forkpoint.ts';
 import { measureHost } from './host.ts';
+import { Incus } from './incus.ts';
 import { forksInARow, snapshotsInARow } from './inARow.ts';
 import { benchDirectory, templateDirectory } from './places.ts';
 import { PodmanCheckpoint } from './podmanCheckpoint.ts';
 import { PodmanCommit } from './podmanCommit.ts';
 
-/** `node - ORDER`: measures on the host that it runs on, as root, and prints figures as JSON. */
-async function main({ workload, extent, program, tar }: Order): Promise<Figure[]> {
+/** `node - ORDER`: measures on the host that it runs on, as root, and prints as JSON what it has measured. */
+async function main({ workload, extent, program, tar }: Order): Promise<Measured> {
   await makeTemplate(program, tar);
   const client = await DaemonClient.over(['forkpoint', 'dial-stdio']);
   try {
     return workload === null
-      ? await measureHost(client, extent)
+      ? { figures: await measureHost(client, extent), notRun: [] }
       : await measureWorkload(client, workload, extent);
   } finally {
     await client.close();
@@ -44,15 +45,16 @@ interface Turn {
   readonly take: () => Promise<Record<string, number>>;
 }
 
-async function measureWorkload(client: DaemonClient, workload: Workload, extent: Extent): Promise<Figure[]> {
+async function measureWorkload(client: DaemonClient, workload: Workload, extent: Extent): Promise<Measured> {
   const figures = new Figures(workload.id);
   const endings: (() => Promise<void>)[] = [];
+  const notRun: string[] = [];
   try {
     const forkpoint = await ForkpointContestant.start(client, workload, extent);
     endings.push(() => forkpoint.end());
     const turns: Turn[] = [
       { who: 'forkpoint', take: () => forkpoint.round() },
-      ...(await startPeers(workload, forkpoint, endings)),
+      ...(await startPeers(workload, forkpoint, endings, notRun)),
     ];
     // The first round warms caches and memory, and counts only where it is the only one that shows that all works.
     const first = extent.isQuick ? 1 : 0;
@@ -71,7 +73,7 @@ async function measureWorkload(client: DaemonClient, workload: Workload, extent:
       const rowOfForks = await forksInARow(forkpoint, workload.name, extent.inARow);
       figures.add('forkpoint', { lastForkBytes: rowOfForks.diskBytes });
     }
-    return figures.all;
+    return { figures: figures.all, notRun };
   } finally {
     for (const end of endings.reverse()) await end();
   }
@@ -81,6 +83,7 @@ async function startPeers(
   { peers, command: program }: Workload,
   forkpoint: ForkpointContestant,
   endings: (() => Promise<void>)[],
+  notRun: string[],
 ): Promise<Turn[]> {
   const turns: Turn[] = [];
   if (peers.includes('runc')) {
@@ -98,6 +101,16 @@ async function startPeers(
     endings.push(() => commit.end());
     turns.push({ who: 'podman-commit', take: () => commit.round() });
   }
+  if (peers.includes('incus') && program !== null && Incus.isThere) {
+    try {
+      const incus = await Incus.start(program);
+      endings.push(() => incus.end());
+      turns.push({ who: 'incus', take: () => incus.round() });
+    } catch (error) {
+      // It is not made for such a host: what stops it here must not stop the others.
+      notRun.push(`Incus: not run: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
   if (peers.includes('rsync')) {
     await FileCopy.prepare(forkpoint);
     endings.push(() => FileCopy.removeTree());
@@ -110,7 +123,7 @@ async function startPeers(
 }
 
 main(OrderSchema.parse(JSON.parse(process.argv[2] ?? ''))).then(
-  (figures) => process.stdout.write(JSON.stringify(figures)),
+  (measured) => process.stdout.write(JSON.stringify(measured)),
   (error: unknown) => {
     process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
     process.exitCode = 1;

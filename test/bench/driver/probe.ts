@@ -24,12 +24,12 @@ export async function outage<T>(
 ): Promise<Outage & { readonly result: T }> {
   await untilAnswer(address);
   const started = performance.now();
-  const state = { hasEnded: false };
+  const state = { hasEnded: false, hasFailed: false };
   const result = work().finally(() => (state.hasEnded = true));
-  result.catch(() => undefined);
+  result.catch(() => (state.hasFailed = true));
   let last = started;
   let longest = { from: started, to: started };
-  for (let since = 0; since < lastingAnswers;) {
+  for (let since = 0; since < lastingAnswers && !state.hasFailed;) {
     if (await answers(address)) {
       const now = performance.now();
       if (now - last > longest.to - longest.from) longest = { from: last, to: now };
@@ -63,10 +63,16 @@ export async function longestSilence(address: string, watchedMs: number): Promis
   return longest;
 }
 
-/** Waits for the first answer. */
-export async function untilAnswer(address: string): Promise<void> {
+/**
+ * Waits for the first answer.
+ * @param work what brings it about; nothing is waited for once it has failed
+ */
+export async function untilAnswer(address: string, work?: Promise<unknown>): Promise<void> {
   const deadline = performance.now() + patienceMs;
+  const state = { hasFailed: false };
+  work?.catch(() => (state.hasFailed = true));
   while (!(await answers(address))) {
+    if (state.hasFailed) await work;
     if (performance.now() > deadline) throw new Error(`${address} does not answer`);
     await delay(pollMs);
   }
