@@ -55,7 +55,7 @@ export class FileCopy implements Contestant {
     const createMs = await timeOf(create);
     await command(['sync', '-f', copy]);
     const diskBytes = this.way === 'cp-reflink' ? await exclusiveBytesOf(copy) : await bytesOf(copy);
-    await command(['find', tree, '-name', '*7', '-delete']);
+    await command(['find', tree, '-type', 'f', '-name', '*7', '-delete']);
     const restoreMs = await timeOf(restore);
     return {
       create: createMs,
