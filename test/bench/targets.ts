@@ -50,7 +50,7 @@ export function judge(figures: readonly Figure[]): Judgement[] {
       limit,
       of(workload, 'forkpoint', 'frozen'),
       of(workload, 'runc', 'frozen'),
-      'the files are snapshotted within the freeze, which the bare dump leaves out; see the steps below',
+      "nearly all of it is CRIU's own dump (see the steps below), in which the files are snapshotted, too; the bare dump leaves them out",
     );
   const lazy = (workload: string, what: string, limit: number): Judgement =>
     ratio(
