@@ -285,11 +285,9 @@ for (const client of ['ssh2', 'openssh'] as const) {
         });
 
         it('H37 a banner of the server does not matter', async () => {
-          await host.run([
-            'sh',
-            '-c',
-            `echo "Keep out" >/etc/issue.ssh; echo "Banner /etc/issue.ssh" >>${sshdSettings}; pkill -HUP -o sshd`,
-          ]);
+          const configure = `echo "Keep out" >/etc/issue.ssh; echo "Banner /etc/issue.ssh" >>${sshdSettings}`;
+          await host.run(['sh', '-c', configure]);
+          await reloadSshd(host);
           await assertWorks(await connect(someone()));
         });
       });
@@ -569,12 +567,12 @@ for (const client of ['ssh2', 'openssh'] as const) {
 
         for (const keyType of ['ed25519', 'ecdsa', 'rsa']) {
           it(`H38 is known by any one of its types: ${keyType}, hashed`, async () => {
-            await host.run([
-              'sh',
-              '-c',
-              `test -e /etc/ssh/ssh_host_${keyType}_key || { ssh-keygen -q -t ${keyType} -N "" -f /etc/ssh/ssh_host_${keyType}_key; pkill -HUP -o sshd; sleep 1; }`,
-            ]);
-            const key = await host.run(['cat', `/etc/ssh/ssh_host_${keyType}_key.pub`]);
+            const file = `/etc/ssh/ssh_host_${keyType}_key`;
+            if ((await host.exec(['test', '-e', file])).exitCode !== 0) {
+              await host.run(['ssh-keygen', '-q', '-t', keyType, '-N', '', '-f', file]);
+              await reloadSshd(host);
+            }
+            const key = await host.run(['cat', `${file}.pub`]);
             await writeFile(knownHosts, `${line.split(' ')[0] ?? ''} ${key}`);
             await execa('ssh-keygen', ['-q', '-H', '-f', knownHosts]);
             const user = someone();
@@ -817,6 +815,19 @@ for (const client of ['ssh2', 'openssh'] as const) {
 
 async function temporaryDirectories(): Promise<string[]> {
   return (await readdir(tmpdir())).filter((name) => /^forkpoint-.{6}$/.test(name)).sort();
+}
+
+/** Has sshd read its configuration anew, for which it starts itself anew, and waits until it listens again. */
+async function reloadSshd(host: TestHost): Promise<void> {
+  const listeners = async (): Promise<string[]> =>
+    (await host.run(['ss', '-Htlne', 'sport = :22'])).match(/\bino:\d+/g) ?? [];
+  const before = await listeners();
+  assert.notDeepEqual(before, []);
+  await host.run(['pkill', '-HUP', '-o', 'sshd']);
+  await until(async () => {
+    const now = await listeners();
+    return now.length === before.length && now.every((one) => !before.includes(one));
+  });
 }
 
 /** Waits until `isTrue` says so. */
