@@ -76,6 +76,9 @@ async function play({ host }: Stage, window: EditorWindow): Promise<void> {
   await window.answerDialog('Restore');
   await window.notification(/is back at/, { timeoutMs: 60_000 });
   await type(window, './look', /orders in PostgreSQL[\s\S]*tmux {5}treasure is island\s*$/m);
+  // Where it shows no tooltip.
+  await window.page.mouse.move(900, 400);
+  await until('no tooltip', async () => (await window.page.locator('.workbench-hover').count()) === 0);
   await picture(window, 'restored');
 
   await fork(host, window);
