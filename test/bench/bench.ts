@@ -222,25 +222,22 @@ async function installPeers(host: TestHost, chosen: readonly Workload[]): Promis
     // "incus" itself would bring what virtual machines need, too.
     wanted.push({ what: 'Incus', packages: ['incus-base', 'incus-client', 'iptables'] });
   const notRun: string[] = [];
+  const noLists = await apt(host, ['-o', 'Acquire::Check-Valid-Until=false', 'update']);
   for (const { what, packages } of wanted) {
-    const problem = await install(host, packages);
+    const problem = noLists ?? (await apt(host, ['-y', '--no-install-recommends', 'install', ...packages]));
     if (problem !== null) notRun.push(`${what}: not run: it could not be installed: ${problem}`);
   }
   return notRun;
 }
 
 /**
- * Installs packages in the host, over the machine's network.
+ * Runs apt-get in the host, over the machine's network.
  * @returns the end of what went wrong, or null
  */
-async function install(host: TestHost, packages: readonly string[]): Promise<string | null> {
+async function apt(host: TestHost, args: readonly string[]): Promise<string | null> {
   const { exitCode, all } = await execa(
     'nsenter',
-    [
-      ...['--target', String(host.description.pid), '--mount', '--pid', '--', 'sh', '-c'],
-      'apt-get -q -o Acquire::Check-Valid-Until=false update && apt-get -q -y --no-install-recommends install "$@"',
-      ...['sh', ...packages],
-    ],
+    ['--target', String(host.description.pid), '--mount', '--pid', '--', 'apt-get', '-q', ...args],
     {
       ...enterOptions,
       env: { ...enterOptions.env, DEBIAN_FRONTEND: 'noninteractive' },

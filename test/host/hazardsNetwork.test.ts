@@ -60,7 +60,7 @@ describe('hazards of connections', function () {
       assert.deepEqual(snapshot.capture.outsideConnections.length, 3);
       await workspace.restore(snapshot.name);
 
-      await until(async () => (await workspace.sh('ls /srv')).match(/ended-/g)?.length === 3, 10_000);
+      await until(async () => (await workspace.sh('ls /srv')).match(/ended-/g)?.length === 3, 3_000);
       const left = await host.run([
         'nsenter',
         `--net=/proc/${await workspace.pid()}/ns/net`,
@@ -73,7 +73,7 @@ describe('hazards of connections', function () {
       for (const name of ['v4', 'v6', 'mapped', 'own']) {
         const count = async (): Promise<number> => Number(await workspace.sh(`cat /srv/count-${name}`));
         const before = await count();
-        await until(async () => (await count()) > before);
+        await until(async () => (await count()) > before, 5_000);
       }
       const rules = await host.run([
         'nsenter',
