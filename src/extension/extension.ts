@@ -15,7 +15,7 @@ import { watchRemoteSsh } from './ssh/remoteSsh.ts';
 import { SshAccessFiles } from './ssh/sshAccess.ts';
 import { Terminals } from './terminals/terminals.ts';
 import { Activity } from './views/activity.ts';
-import { showMistake } from './views/failures.ts';
+import { showForgottenRow, showMistake } from './views/failures.ts';
 import { Operations } from './views/operations.ts';
 import { RestoredWindow } from './views/restoredWindow.ts';
 import { RestoreNotice } from './views/restoreNotice.ts';
@@ -66,7 +66,11 @@ export function activate(context: ExtensionContext): void {
     listAliases: async () => (await import('./hosts/aliases.ts')).listAliases(settings.sshConfigFile),
   });
   context.subscriptions.push(
-    ...registerCommands(commands, handlers, (id, error) => showMistake(log, id, error)),
+    ...registerCommands(commands, handlers, {
+      isRedrawing: () => tree.isRedrawing,
+      onForgottenRow: showForgottenRow,
+      onError: (id, error) => showMistake(log, id, error),
+    }),
     settings.onDidChange(listHosts),
     ...watchRemoteSsh(),
     ...[

@@ -1,23 +1,34 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Browser } from 'playwright-core';
 import type { TestHost } from '../host/machine/machine.ts';
 import { SmallWorkspace } from '../host/small/smallWorkspace.ts';
 import { ask } from '../host/workspace.ts';
 import { until } from './editor/deadline.ts';
-import type { EditorWindow } from './editor/window.ts';
+import { SlowLine } from './editor/slowLine.ts';
+import { EditorWindow } from './editor/window.ts';
+import type { Workbench } from './editor/workbench.ts';
 import { patience, sharedStage, tidyUp } from './stage.ts';
 
 describe('the timeline in the workbench', function () {
   this.timeout(180_000);
   let host: TestHost;
+  let workbench: Workbench;
+  let browser: Browser;
   let window: EditorWindow;
+  let folder: string;
 
   before(async () => {
-    ({ host, window } = await sharedStage());
+    ({ host, workbench, browser, window } = await sharedStage());
+    folder = await mkdtemp(path.join(tmpdir(), 'forkpoint-timeline-'));
     await SmallWorkspace.create(host, 'shop');
     for (const alias of ['first', 'second', 'third', 'fourth']) await snapshot(alias);
     await window.treeRow('fourth', undefined, patience);
   });
 
+  after(() => rm(folder, { recursive: true, force: true }));
   afterEach(async function () {
     await tidyUp(this.currentTest, window);
   });
@@ -74,6 +85,39 @@ describe('the timeline in the workbench', function () {
     );
     assert.equal((await window.treeRow('shop')).isExpanded, false);
     await window.setRowExpanded('shop', true);
+  });
+
+  it('does nothing for a row that the editor forgot as it drew the one above anew, and says so', async () => {
+    const line = await SlowLine.open(workbench.url(folder));
+    const slow = await EditorWindow.open(browser, line.url);
+    try {
+      await slow.openViewContainer('Forkpoint');
+      await slow.runCommand('Forkpoint: Connect');
+      await slow.treeRow('fourth', undefined, patience);
+      // The first call of a command asks the server whether the extension is activated.
+      await slow.chooseInRowMenu('third', 'Protect');
+      await until('the lock', async () => (await slow.treeRow('third')).icon === 'lock');
+      await ask(host, 'snapshots/unprotect', { container: 'shop', name: 'third' });
+      await until('no lock', async () => (await slow.treeRow('third')).icon !== 'lock');
+      await slow.openRowMenu('third');
+      await line.whileHeld(async () => {
+        await snapshot('seventh');
+        await line.serverHasSpoken();
+        assert.equal(await slow.takeMenuEntry('Protect'), true);
+      });
+      await slow.notification(/^Nothing was done: the row was being redrawn\./, patience);
+      await slow.screenshot('forgotten row');
+      assert.equal(await slow.isQuickInputOpen(), false);
+      const kept = await ask(host, 'snapshots/list', { container: 'shop' });
+      assert.ok(kept.every((each) => !each.protected));
+      await slow.clearNotifications();
+      await slow.chooseInRowMenu('third', 'Protect');
+      await until('the lock', async () => (await slow.treeRow('third')).icon === 'lock');
+      await ask(host, 'snapshots/unprotect', { container: 'shop', name: 'third' });
+    } finally {
+      await slow.close();
+      await line.close();
+    }
   });
 
   it('says that a snapshot without processes starts the workspace anew, and does so', async () => {

@@ -31,6 +31,7 @@ import { snapshotWorkspace } from './snapshotWorkspace.ts';
 import { startWorkspace } from './startWorkspace.ts';
 import { stopWorkspace } from './stopWorkspace.ts';
 import { undoRestore } from './undoRestore.ts';
+import { showForgottenRow } from '../views/failures.ts';
 import { isForkRow } from './target.ts';
 import { unprotect } from './unprotect.ts';
 
@@ -82,8 +83,13 @@ function deleteSelected(parts: Parts): CommandHandler {
 
 /** A key in the view passes no row: what is selected there is meant. The manifest says so with the key's arguments. */
 function onSelection({ tree }: Parts, handler: CommandHandler): CommandHandler {
-  return (target, selection) =>
-    typeof target === 'object' && target !== null && 'fromSelection' in target
-      ? handler(tree.selection[0], tree.selection)
-      : handler(target, selection);
+  return async (target, selection) => {
+    if (typeof target !== 'object' || target === null || !('fromSelection' in target)) {
+      await handler(target, selection);
+      return;
+    }
+    // Rows that the editor has forgotten are missing in the selection.
+    if (tree.isRedrawing) showForgottenRow();
+    else await handler(tree.selection[0], tree.selection);
+  };
 }

@@ -50,21 +50,57 @@ export type CommandHandler = (target?: unknown, selection?: unknown) => Promise<
 export type CommandHandlers = Readonly<Record<CommandId, CommandHandler>>;
 
 /**
- * Registers all commands; nothing else registers any.
- * @param onError told what a handler let through, which is a mistake of ours
+ * The commands of rows that stand in the view's title, too, where the editor passes nothing when no row has the focus.
+ * A test compares with the manifest.
  */
+export const titleCommandIds: ReadonlySet<CommandId> = new Set([
+  'forkpoint.snapshotBeforeAiEdit',
+  'forkpoint.newWorkspace',
+  'forkpoint.selectWorkspace',
+  'forkpoint.fork',
+  'forkpoint.restoreLast',
+  'forkpoint.undoRestore',
+]);
+
+/** What the commands need to know of the view that they are called from, and what they tell. */
+export interface CommandSurroundings {
+  /** Whether the editor may have forgotten rows that the user still sees, see {@link SnapshotTree.isRedrawing}. */
+  isRedrawing(): boolean;
+  /** Told of a call on a row that the editor has forgotten: nothing was done. */
+  onForgottenRow(): void;
+  /** Told what a handler let through, which is a mistake of ours. */
+  onError(id: CommandId, error: unknown): void;
+}
+
+/** Registers all commands; nothing else registers any. */
 export function registerCommands(
   commands: Pick<typeof vscode.commands, 'registerCommand'>,
   handlers: CommandHandlers,
-  onError: (id: CommandId, error: unknown) => void,
+  surroundings: CommandSurroundings,
 ): vscode.Disposable[] {
   return commandIds.map((id) =>
-    commands.registerCommand(id, async (target?: unknown, selection?: unknown) => {
+    commands.registerCommand(id, async (...args: readonly unknown[]) => {
+      if (isOnForgottenRow(args) && (!titleCommandIds.has(id) || surroundings.isRedrawing())) {
+        surroundings.onForgottenRow();
+        return;
+      }
       try {
-        await handlers[id](target, selection);
+        await handlers[id](args[0], args[1]);
       } catch (error) {
-        onError(id, error);
+        surroundings.onError(id, error);
       }
     }),
+  );
+}
+
+/**
+ * Whether a menu or button of the view called on a row, and the editor no longer knew which: it forgets the rows below
+ * one that is drawn anew, until the window has asked for them again (`_addChildrenToClear` in its extHostTreeViews.ts).
+ * Menus of a view pass two arguments, the palette none. Taken for a call on no row, it would meet another workspace.
+ */
+function isOnForgottenRow(args: readonly unknown[]): boolean {
+  const [target, selection] = args;
+  return (
+    args.length > 1 && (target === undefined || (Array.isArray(selection) && selection.includes(undefined)))
   );
 }

@@ -56,6 +56,11 @@ export function showFailure(error: ForkpointError | HostProblemError, target: Fa
   });
 }
 
+/** Tells that a command was called on a row that the editor no longer knew. */
+export function showForgottenRow(): void {
+  void window.showInformationMessage(l10n.t('Nothing was done: the row was being redrawn. Try again.'));
+}
+
 /** Shows a mistake of ours: it is in the log with its stack. */
 export function showMistake(log: LogOutputChannel, where: string, error: unknown): void {
   log.error(error instanceof Error ? error : String(error), where);

@@ -31,7 +31,11 @@ export class SnapshotTree implements TreeDataProvider<Node>, Disposable {
 
   constructor(fleet: Fleet, forwards: Forwards) {
     this.nodes = new Nodes(fleet, forwards);
-    this.rows = new ShownRows(this.nodes, (node) => JSON.stringify(drawRow(node, Date.now())));
+    this.rows = new ShownRows(
+      this.nodes,
+      (node) => JSON.stringify(drawRow(node, Date.now())),
+      (id) => this.folded.has(id),
+    );
     this.view = window.createTreeView('forkpoint.snapshots', {
       treeDataProvider: this,
       canSelectMany: true,
@@ -56,6 +60,11 @@ export class SnapshotTree implements TreeDataProvider<Node>, Disposable {
   /** What is selected; commands from the keyboard start from it. */
   get selection(): readonly Node[] {
     return this.view.selection;
+  }
+
+  /** Whether a row may be in sight that the editor has forgotten: a command called on it is told of none. */
+  get isRedrawing(): boolean {
+    return this.rows.isAwaited;
   }
 
   getChildren(node?: Node): Node[] {

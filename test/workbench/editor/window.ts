@@ -418,8 +418,11 @@ export class EditorWindow {
   /** Clicks an inline action of a row by its name. */
   async clickRowAction(label: string | RegExp, action: string, view?: string): Promise<void> {
     const row = this.rowElement(label, view);
-    await row.hover();
-    await row.locator(`.actions .action-label[aria-label^="${action}"]`).click();
+    await until(`the action "${action}" to be taken`, async () => {
+      await row.hover();
+      await row.locator(`.actions .action-label[aria-label^="${action}"]`).click();
+      return !(await this.wasForgotten());
+    });
   }
 
   /** Drags a row onto another one and drops it there. */
@@ -454,30 +457,36 @@ export class EditorWindow {
     await until(`the entry "${entry}" of the context menu to be taken`, async () => {
       // It closes by itself when the tree is drawn anew under it.
       if (!(await menu.isVisible())) await this.openRowMenu(label, view);
-      // A menu that has just opened ignores the mouse for 100 ms, so that the click that opened it chooses nothing.
-      await this.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 150)));
-      const item = menu.locator(`.action-menu-item:has(.action-label[aria-label="${entry}"])`);
-      const place = (await item.isVisible()) ? await item.boundingBox({ timeout: probeMs }) : null;
-      if (place === null) {
-        // A menu shows what was possible when it was opened; opened anew, it may have the entry.
-        await this.page.keyboard.press('Escape');
-        return false;
-      }
-      // Whether the click arrives there: a menu that closed meanwhile would let it fall onto the tree.
-      const releases = await item.evaluateHandle(
-        (element: PageElement) => {
-          const seen = { count: 0 };
-          element.addEventListener('mouseup', () => seen.count++, true);
-          return seen;
-        },
-        undefined,
-        { timeout: probeMs },
-      );
-      await this.page.mouse.click(place.x + place.width / 2, place.y + place.height / 2);
-      const isTaken = (await releases.evaluate((seen) => seen.count)) > 0;
-      if (isTaken) await menu.waitFor({ state: 'hidden', timeout: probeMs });
-      return isTaken;
+      return (await this.takeMenuEntry(entry)) && !(await this.wasForgotten());
     });
+  }
+
+  /** Clicks an entry of the context menu that is open; false when it closed meanwhile or has no such entry. */
+  async takeMenuEntry(entry: string): Promise<boolean> {
+    const menu = this.page.locator('.monaco-menu');
+    // A menu that has just opened ignores the mouse for 100 ms, so that the click that opened it chooses nothing.
+    await this.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 150)));
+    const item = menu.locator(`.action-menu-item:has(.action-label[aria-label="${entry}"])`);
+    const place = (await item.isVisible()) ? await item.boundingBox({ timeout: probeMs }) : null;
+    if (place === null) {
+      // A menu shows what was possible when it was opened; opened anew, it may have the entry.
+      await this.page.keyboard.press('Escape');
+      return false;
+    }
+    // Whether the click arrives there: a menu that closed meanwhile would let it fall onto the tree.
+    const releases = await item.evaluateHandle(
+      (element: PageElement) => {
+        const seen = { count: 0 };
+        element.addEventListener('mouseup', () => seen.count++, true);
+        return seen;
+      },
+      undefined,
+      { timeout: probeMs },
+    );
+    await this.page.mouse.click(place.x + place.width / 2, place.y + place.height / 2);
+    const isTaken = (await releases.evaluate((seen) => seen.count)) > 0;
+    if (isTaken) await menu.waitFor({ state: 'hidden', timeout: probeMs });
+    return isTaken;
   }
 
   /** The texts and buttons of a view's welcome content, line by line; empty when it shows a tree. */
@@ -619,7 +628,25 @@ export class EditorWindow {
     return this.treeRowElements(view).filter({ has: name }).first();
   }
 
-  private async openRowMenu(label: string | RegExp, view: string | undefined): Promise<void> {
+  /**
+   * Whether the editor no longer knew the row that was just clicked, which the extension says then. The message is
+   * cleared, and a user would click once more.
+   */
+  private async wasForgotten(): Promise<boolean> {
+    const notice = this.notificationElements().filter({
+      hasText: 'Nothing was done: the row was being redrawn',
+    });
+    try {
+      await notice.waitFor({ timeout: 500 });
+    } catch {
+      return false;
+    }
+    await this.clearNotifications();
+    return true;
+  }
+
+  /** Opens the context menu of a row and leaves it open. */
+  async openRowMenu(label: string | RegExp, view?: string): Promise<void> {
     await this.rowElement(label, view).locator('.label-name').click({ button: 'right' });
     await this.page.locator('.monaco-menu').waitFor();
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as z from 'zod';
-import { commandIds } from '../../../../src/extension/commands/registry.ts';
+import { commandIds, titleCommandIds } from '../../../../src/extension/commands/registry.ts';
 
 const read = (name: string): unknown =>
   JSON.parse(readFileSync(fileURLToPath(new URL(`../../../../${name}`, import.meta.url)), 'utf8'));
@@ -49,6 +49,12 @@ describe('the manifest', () => {
       used.filter((command) => !commandIds.some((id) => id === command)),
       [],
     );
+  });
+
+  it('has the commands of rows in the title of the view that are known to stand there', () => {
+    const ofRows = new Set(contributes.menus['view/item/context']?.map(({ command }) => command));
+    const inTitle = contributes.menus['view/title']?.map(({ command }) => command) ?? [];
+    assert.deepEqual(inTitle.filter((command) => ofRows.has(command)).sort(), [...titleCommandIds].sort());
   });
 
   it('has no key with Ctrl+Alt, which types characters on many keyboards', () => {

@@ -14,6 +14,7 @@ function look(node: Node): string {
 
 describe('the rows that the editor was given', () => {
   const web = workspace('web');
+  const folded = new Set<string>();
   let connection: ScriptedConnection;
   let fleet: Fleet;
   let rows: ShownRows;
@@ -24,7 +25,8 @@ describe('the rows that the editor was given', () => {
     connection.snapshots = [snapshot(1, 0, { isHead: true }), snapshot(0, null)];
     fleet = new Fleet(() => connection);
     fleet.setHosts(['build1']);
-    rows = new ShownRows(new Nodes(fleet, noForwards), look);
+    folded.clear();
+    rows = new ShownRows(new Nodes(fleet, noForwards), look, (id) => folded.has(id));
     await connection.connect();
     await refresh();
   });
@@ -98,5 +100,25 @@ describe('the rows that the editor was given', () => {
     connection.snapshots = [];
     await refresh();
     assert.deepEqual(takeChanged(), []);
+  });
+
+  it('are awaited from when the editor is told of a change until it has asked for them again', async () => {
+    unfold();
+    assert.equal(rows.isAwaited, false);
+    connection.snapshots = [snapshot(2, 1, { isHead: true }), snapshot(1, 0), snapshot(0, null)];
+    await refresh();
+    takeChanged();
+    assert.equal(rows.isAwaited, true);
+    unfold();
+    assert.equal(rows.isAwaited, false);
+  });
+
+  it('are not awaited below one that the user has folded', async () => {
+    unfold();
+    folded.add(`host/build1/${web.id}`);
+    connection.snapshots = [snapshot(2, 1, { isHead: true }), snapshot(1, 0), snapshot(0, null)];
+    await refresh();
+    assert.notDeepEqual(takeChanged(), []);
+    assert.equal(rows.isAwaited, false);
   });
 });
