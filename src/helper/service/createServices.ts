@@ -1,3 +1,4 @@
+import * as path from 'node:path';
 import { WorkspaceIdSchema } from '../../protocol/names.ts';
 import { Ballast } from '../catalogue/ballast.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
@@ -11,6 +12,7 @@ import { readImageOrigin } from '../checkpoint/imageOrigin.ts';
 import { LazyPages } from '../checkpoint/lazyPages.ts';
 import { tracksMemory, withoutHugePages } from '../checkpoint/memoryTracking.ts';
 import { PageSharing } from '../checkpoint/pageSharing.ts';
+import { Staging } from '../checkpoint/staging.ts';
 import { Podman } from '../engines/podman.ts';
 import { failureText } from '../host/failureText.ts';
 import type { HostOperation } from '../host/hostServices.ts';
@@ -118,6 +120,7 @@ export async function createServices(given: {
     ),
     lazyPages: new LazyPages(assets.lazyPages, (id) => `${layout.workspace(id)}/lazy-pages.status`),
     pageSharing: new PageSharing(run, assets.sharePages, log),
+    staging: new Staging(path.join(given.paths.runDirectory, 'staging'), run, log),
     attached: new Map(),
     tracksMemory: areChangesTracked,
     imageOrigin: (runtime) => {

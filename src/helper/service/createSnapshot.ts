@@ -1,10 +1,12 @@
 import { ForkpointError } from '../../protocol/errors.ts';
 import { NAME_PATTERN } from '../../protocol/names.ts';
-import type { WorkspaceId } from '../../protocol/names.ts';
+import type { SnapshotName, WorkspaceId } from '../../protocol/names.ts';
 import type { Params, Result } from '../../protocol/operations.ts';
 import type { JournalEntry } from '../catalogue/journal.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { Cgroup } from '../engines/cgroup.ts';
+import { failureText } from '../host/failureText.ts';
+import { together } from '../host/together.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import {
   beginDumping,
@@ -65,7 +67,7 @@ export async function takeSnapshotInTurn(
     startedAt: createdAt.toISOString(),
   };
   try {
-    const { taken, freezeMs, isOnDisk, isCopiedAhead } = await takeLive(
+    const { taken, freezeMs, isOnDisk, isCopiedAhead, isStaged } = await takeLive(
       parts,
       workspace,
       steps,
@@ -73,6 +75,7 @@ export async function takeSnapshotInTurn(
       params.mode,
     );
     steps.passPointOfNoReturn();
+    if (isStaged) await steps.run('move', () => moveImages(parts, workspace, name, taken.isStateful));
     if (isCopiedAhead) await steps.run('join', () => joinPreDumps(parts, workspace, name, taken.isStateful));
     await protectMemory(parts, workspace, name, taken);
     if (!isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
@@ -101,8 +104,25 @@ export async function takeSnapshotInTurn(
   }
 }
 
+/** Moves what a dump has written to where it stays; if it has failed, there is nothing worth it. */
+async function moveImages(
+  parts: Parts,
+  { id, name: workspace }: WorkspaceRecord,
+  name: SnapshotName,
+  isStateful: boolean,
+): Promise<void> {
+  if (!isStateful) return parts.staging.discard(id, name);
+  try {
+    await parts.staging.move(id, name, parts.layout.memory(id, name));
+  } catch (error) {
+    const reason = `its memory images could not be written to the pool (${failureText(error)})`;
+    throw new ForkpointError('checkpoint.torn', { workspace, reason }, { cause: error });
+  }
+}
+
 /** Removes what a failed or interrupted create has made. The workspace was thawed before. */
 export async function undoCreate(parts: Parts, entry: CreateEntry): Promise<void> {
+  await parts.staging.discard(entry.workspace, entry.snapshot);
   parts.catalogue.forgetSnapshot(entry.workspace, entry.snapshot);
   // The live subvolumes are untouched, and all in here are snapshots of them.
   await parts.trash.move(parts.layout.snapshot(entry.workspace, entry.snapshot), { nestedMayGo: true });
@@ -117,7 +137,13 @@ async function takeLive(
   steps: Steps,
   entry: CreateEntry,
   mode: 'auto' | 'stateful' | 'stateless',
-): Promise<{ taken: Taken; freezeMs: number; isOnDisk: boolean; isCopiedAhead: boolean }> {
+): Promise<{
+  taken: Taken;
+  freezeMs: number;
+  isOnDisk: boolean;
+  isCopiedAhead: boolean;
+  isStaged: boolean;
+}> {
   const { snapshot: name } = entry;
   const facts = await steps.run('inspect', () => parts.engine.factsQuickly(workspace));
   if (facts.state !== 'running') {
@@ -135,7 +161,7 @@ async function takeLive(
     await makeSnapshotDirectory(parts, workspace, name);
     const taken = await steps.run('files', () => takeStopped(parts, workspace, name, nested));
     // btrfs commits within the call that makes a snapshot, its source's files written (fs/btrfs/ioctl.c, create_snapshot).
-    return { taken, freezeMs: 0, isOnDisk: true, isCopiedAhead: false };
+    return { taken, freezeMs: 0, isOnDisk: true, isCopiedAhead: false, isStaged: false };
   }
   const cgroup = Cgroup.of(facts.pid, facts.id);
   const bytes = mode === 'stateless' ? 0 : dumpSize(await cgroup.memory());
@@ -147,7 +173,13 @@ async function takeLive(
   });
   const flush = (): Promise<void> => parts.subvolumes.sync(parts.layout.root);
   const isCopiedAhead = await canCopyMemoryAhead(parts, bytes);
-  await steps.run('flush', flush);
+  // What is left after it was copied ahead is little, and refers to that by its place in the pool.
+  const [, staged] = await steps.run('flush', () =>
+    together([
+      flush(),
+      isCopiedAhead ? Promise.resolve(null) : parts.staging.reserve(workspace.id, name, bytes),
+    ]),
+  );
   const containerId = facts.id;
   const { value: taken, freezeMs } = await whileFrozen(
     parts,
@@ -162,7 +194,14 @@ async function takeLive(
             copyMemoryAhead(parts, workspace, { name, containerId, deadlineMs, flush }),
           )
         : null;
-      return beginDumping(parts, workspace, steps, { name, containerId, action, parent, deadlineMs });
+      return beginDumping(parts, workspace, steps, {
+        name,
+        containerId,
+        action,
+        parent,
+        staged,
+        deadlineMs,
+      });
     },
     (begun) =>
       takeFrozen(parts, workspace, steps, {
@@ -174,7 +213,7 @@ async function takeLive(
       }),
     isCopiedAhead ? 2 * dumpDeadline(bytes) : 0,
   );
-  return { taken, freezeMs, isOnDisk: false, isCopiedAhead };
+  return { taken, freezeMs, isOnDisk: false, isCopiedAhead, isStaged: staged !== null };
 }
 
 /** The alias to be given: free, or with the first number that makes it free. Rejected with `alias.taken`. */

@@ -132,7 +132,8 @@ export interface Begun {
 
 /**
  * Starts to dump a workspace that runs yet.
- * @param given `parent`: pre-dumps to build upon, if there are any; `action`: from {@link prepareFreeze}
+ * @param given `parent`: pre-dumps to build upon, if there are any; `staged`: where to write the images first, if not where they
+ * stay; `action`: from {@link prepareFreeze}
  */
 export async function beginDumping(
   parts: Parts,
@@ -143,6 +144,7 @@ export async function beginDumping(
     containerId: string;
     action: string;
     parent?: string | null;
+    staged?: string | null;
     deadlineMs: number;
   },
 ): Promise<Begun> {
@@ -151,7 +153,7 @@ export async function beginDumping(
     workspace: record.name,
     runtime: record.engine.runtime,
     containerId: given.containerId,
-    images: layout.memory(record.id, given.name),
+    images: given.staged ?? layout.memory(record.id, given.name),
     work: layout.work(record.id),
     optionFile: layout.optionFile(record.id),
     action: given.action,
@@ -198,7 +200,7 @@ export async function takeFrozen(
       ? Promise.resolve()
       : steps.run('dump', () => {
           requireUntraced(record.name, options.cgroup.processes());
-          return finishDump(parts, begun, options);
+          return finishDump(parts, begun, { ...options, memory: layout.memory(record.id, options.name) });
         });
   const [dumpResult, planResult, liveResult] = await Promise.allSettled([dumped, plan, live]);
   if (planResult.status === 'rejected') throw planResult.reason;
@@ -234,24 +236,33 @@ export async function takeFrozen(
   };
 }
 
-/** Lets the dump go on; once more as a whole if what was copied ahead turns out to be of no use. */
+/**
+ * Lets the dump go on; once more, as a whole and into `memory`, if what was copied ahead turns out to be of no use, or the
+ * host's memory not to be enough for the images.
+ */
 async function finishDump(
   parts: Parts,
   { dump: begun, options }: Begun,
-  { initPid, cgroup }: { initPid: number; cgroup: Cgroup },
+  { initPid, cgroup, memory }: { initPid: number; cgroup: Cgroup; memory: string },
 ): Promise<void> {
   try {
     await begun.finish();
   } catch (error) {
     const { detail } = ForkpointError.from(error);
     // CRIU's words for a page or a process that it misses there (criu/page-xfer.c, criu/mem.c).
-    if (options.parent === null || !/in parent|parent inventory/.test(detail ?? '')) throw error;
-    parts.log.warn(`the memory of ${options.workspace} is dumped as a whole: ${detail ?? ''}`);
+    const isUseless = options.parent !== null && /in parent|parent inventory/.test(detail ?? '');
+    const isTooLarge = options.images !== memory && /No space left|Cannot allocate/.test(detail ?? '');
+    if (!isUseless && !isTooLarge) throw error;
+    parts.log.warn(`the memory of ${options.workspace} is dumped once more: ${detail ?? ''}`);
     await releaseNetwork(parts, initPid, cgroup);
-    await rm(options.images, { recursive: true });
-    await mkdir(options.images, { mode: 0o700 });
-    await dump(parts.run, { ...options, parent: null });
+    await emptyDirectory(options.images);
+    await dump(parts.run, { ...options, images: memory, parent: null });
   }
+}
+
+async function emptyDirectory(directory: string): Promise<void> {
+  await rm(directory, { recursive: true });
+  await mkdir(directory, { mode: 0o700 });
 }
 
 /** Lets traffic flow again that a CRIU which did not come to its end held back (H14); does nothing after one that did. */

@@ -7,6 +7,7 @@ import type { Trash } from '../catalogue/trash.ts';
 import type { Assets } from '../checkpoint/assets.ts';
 import type { LazyPages } from '../checkpoint/lazyPages.ts';
 import type { PageSharing } from '../checkpoint/pageSharing.ts';
+import type { Staging } from '../checkpoint/staging.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Log } from '../host/log.ts';
 import type { Run } from '../host/run.ts';
@@ -34,6 +35,7 @@ export interface Parts {
   readonly assets: Assets;
   readonly lazyPages: LazyPages;
   readonly pageSharing: PageSharing;
+  readonly staging: Staging;
   /** The terminals that are attached through a stream, by their mark, and whether each was hung up for a snapshot or restore. */
   readonly attached: Map<string, { isHungUp: boolean }>;
   /** Whether the kernel can tell what memory was changed, and a pre-dump so be of use; found out once. */

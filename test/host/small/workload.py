@@ -3,6 +3,7 @@
 The writer counts every millisecond, in its memory, in a file of the root file system, in one of the volume, in an
 unlinked one and in shared memory, and compares all of them before each step. The pinger sends numbers over a loopback
 connection to the echoer and wants each one back. What they notice goes to /trouble.
+It holds enough memory for its images to be written into the host's memory first.
 Arguments: none, or ADDRESS:PORT of an echoer outside, which is then pinged, too.
 """
 
@@ -12,8 +13,10 @@ import socket
 import struct
 import sys
 import time
+import zlib
 
 RECORD_BYTES = 12
+HELD_BYTES = 24 << 20
 
 
 def trouble(text):
@@ -21,7 +24,7 @@ def trouble(text):
         file.write(text + "\n")
 
 
-def write_for_ever():
+def write_for_ever(is_held):
     files = [os.open(name, os.O_RDWR | os.O_CREAT, 0o644) for name in ("/counter", "/data/counter")]
     # A snapshot without processes may have been taken between the two writes.
     count = min(os.fstat(file).st_size for file in files) // RECORD_BYTES
@@ -40,6 +43,9 @@ def write_for_ever():
         found.append(struct.unpack("<Q", shared[:8])[0])
         if any(one != count for one in found):
             trouble(f"memory says {count}, the files say {found}")
+            time.sleep(1)
+        if count % 1000 == 0 and not is_held():
+            trouble(f"the memory held is another one at {count}")
             time.sleep(1)
         count += 1
         record = b"%011d\n" % count
@@ -82,6 +88,8 @@ def ping_for_ever(address, file):
 
 
 def main():
+    held = os.urandom(HELD_BYTES)
+    known = zlib.crc32(held)
     listener = socket.create_server(("127.0.0.1", 7007))
     if os.fork() == 0:
         echo_for_ever(listener)
@@ -92,7 +100,7 @@ def main():
         host, port = outside.split(":")
         if os.fork() == 0:
             ping_for_ever((host, int(port)), "/pings-outside")
-    write_for_ever()
+    write_for_ever(lambda: zlib.crc32(held) == known)
 
 
 sys.exit(main())
