@@ -115,10 +115,9 @@ socketserver.ThreadingTCPServer(("0.0.0.0", 7008), Echo).serve_forever()`,
       const list = ['snapshots', 'list', '-c', 'talking'];
       const before = await forkpointJson(host, list);
       const script = readFileSync(ownFile('killCriu.py'), 'utf8');
-      const snapshots = `/var/lib/forkpoint/snapshots/${talking.id}`;
       const init = await initPid();
       const [seen, created] = await Promise.all([
-        host.run(['python3', '-', snapshots, init, how], { input: script }).then(async (printed) => {
+        host.run(['python3', '-', talking.id, init, how], { input: script }).then(async (printed) => {
           // Its own watchdog has more than half a minute.
           if (how === 'STOP') await watch(talking, init, 0.5);
           return printed;

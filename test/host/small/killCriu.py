@@ -1,6 +1,6 @@
 """Stops CRIU in the middle of a dump, when it holds the network back and has begun to write memory, or kills it.
 
-Arguments: directory of the workspace's snapshots, first process of the workspace, "STOP" or "KILL". Prints as JSON what
+Arguments: the workspace, first process of the workspace, "STOP" or "KILL". Prints as JSON what
 CRIU had done by then.
 """
 
@@ -12,12 +12,16 @@ import subprocess
 import sys
 import time
 
-snapshots, init, how = sys.argv[1:]
+workspace, init, how = sys.argv[1:]
+images = [
+    (pathlib.Path("/var/lib/forkpoint/snapshots", workspace), "*/memory/pages-*.img"),
+    (pathlib.Path("/run/forkpoint/staging"), f"{workspace}.*/pages-*.img"),
+]
 
 
 def written():
     try:
-        return sum(image.stat().st_size for image in pathlib.Path(snapshots).glob("*/memory/pages-*.img"))
+        return sum(image.stat().st_size for directory, names in images for image in directory.glob(names))
     except OSError:
         return 0
 
