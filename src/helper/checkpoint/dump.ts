@@ -1,13 +1,13 @@
-import { copyFile, mkdir, open, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, open, rm } from 'node:fs/promises';
 import * as path from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { ForkpointError } from '../../protocol/errors.ts';
 import { RUNTIME_ROOT } from '../engines/runtimeRoot.ts';
 import { poll } from '../host/poll.ts';
 import { replaceFile } from '../host/replaceFile.ts';
-import { lastLines } from '../host/run.ts';
 import type { Run } from '../host/run.ts';
 import { exists } from '../subvolumes/btrfs.ts';
+import { withCriuLog } from './criuLog.ts';
 import { writeOptionFile } from './optionFile.ts';
 
 /** A subvolume to be snapshotted read-only while the processes stand still. */
@@ -38,6 +38,8 @@ export interface PreDumpOptions {
   images: string;
   work: string;
   optionFile: string;
+  /** Where CRIU writes its log, see criuLog.ts; that of a call that failed is in `work` then. */
+  log: string;
   /** Images of a pre-dump that these build upon; null for none. */
   parent: string | null;
   /** In milliseconds. */
@@ -53,12 +55,22 @@ export interface DumpOptions extends PreDumpOptions {
 /**
  * Copies the memory of a container that runs on meanwhile, and has the kernel note what is changed from then on: a dump that
  * builds upon these images holds no more than that (criu.org/Memory_changes_tracking). The processes stand still while
- * their memory is looked through, not while it is written. Rejected with `command.failed`.
+ * their memory is looked through, not while it is written. Rejected with `command.failed` (detail: the errors in CRIU's log,
+ * if there are any).
  */
 export async function preDump(run: Run, options: PreDumpOptions): Promise<void> {
-  await writeOptionFile(options.optionFile, { kind: 'pre-dump' });
+  await writeOptionFile(options.optionFile, { kind: 'pre-dump', log: options.log });
   try {
-    await runCheckpoint(run, options, ['--pre-dump']);
+    await withCriuLog(
+      options.log,
+      path.join(options.work, 'dump.log'),
+      () => runCheckpoint(run, options, ['--pre-dump']),
+      (error, errors) => {
+        const failure = ForkpointError.from(error);
+        const detail = errors.length > 0 ? errors.join('\n') : failure.detail;
+        return new ForkpointError(failure.code, failure.args, { detail, cause: error });
+      },
+    );
   } finally {
     // Whatever has that id later is not to be ended by the watchdog.
     await rm(path.join(options.work, 'group'), { force: true });
@@ -71,23 +83,20 @@ export async function preDump(run: Run, options: PreDumpOptions): Promise<void> 
  * Rejected with `checkpoint.impossible` (detail: the errors in CRIU's log).
  */
 export async function dump(run: Run, options: DumpOptions): Promise<void> {
-  await writeOptionFile(options.optionFile, { kind: 'dump', action: options.action });
-  try {
-    await runCheckpoint(run, options, [
-      '--leave-running',
-      '--tcp-established',
-      '--ext-unix-sk',
-      '--file-locks',
-    ]);
-  } catch (error) {
-    const failure = ForkpointError.from(error);
-    const errors = await errorsOfLog(path.join(options.work, 'dump.log'));
-    throw new ForkpointError(
-      'checkpoint.impossible',
-      { workspace: options.workspace, reason: explainDumpErrors(errors) },
-      { detail: errors.length > 0 ? errors.join('\n') : failure.detail, cause: error },
-    );
-  }
+  const { action, log } = options;
+  await writeOptionFile(options.optionFile, { kind: 'dump', action, log });
+  const flags = ['--leave-running', '--tcp-established', '--ext-unix-sk', '--file-locks'];
+  await withCriuLog(
+    log,
+    path.join(options.work, 'dump.log'),
+    () => runCheckpoint(run, options, flags),
+    (error, errors) =>
+      new ForkpointError(
+        'checkpoint.impossible',
+        { workspace: options.workspace, reason: explainDumpErrors(errors) },
+        { detail: errors.length > 0 ? errors.join('\n') : ForkpointError.from(error).detail, cause: error },
+      ),
+  );
 }
 
 /** A dump that has been started, and waits for the processes to stand still. */
@@ -162,15 +171,6 @@ async function runCheckpoint(run: Run, options: PreDumpOptions, flags: readonly 
       onStart: (pid) => writeFileSync(path.join(options.work, 'group'), String(pid)),
     },
   );
-}
-
-/** The last error lines of a CRIU log; one of them appears in every log of a process without CAP_SYS_RESOURCE and means nothing. */
-export async function errorsOfLog(file: string): Promise<string[]> {
-  const text = await readFile(file, 'utf8').catch(() => '');
-  const errors = text
-    .split('\n')
-    .filter((line) => line.includes('Error (') && !line.includes("Can't setup RLIMIT_NOFILE"));
-  return lastLines(errors.join('\n')).split('\n').filter(Boolean);
 }
 
 /** Says in plain words what CRIU's errors mean, where that is known. */

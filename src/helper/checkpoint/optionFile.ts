@@ -1,3 +1,5 @@
+import { mkdir } from 'node:fs/promises';
+import * as path from 'node:path';
 import { replaceFile } from '../host/replaceFile.ts';
 
 /** Unlinked open files up to this size are kept in the images, in bytes; CRIU's own limit is 1 MiB (H11). */
@@ -22,11 +24,14 @@ const SEIZE_SECONDS = 5;
 /** The same for a pre-dump, whose processes run: one that waits for a child of vfork(2) would keep all the others waiting. */
 const PRE_DUMP_SEIZE_SECONDS = 1;
 
-/** What the next call of CRIU does. `action`: the script it runs at its steps. */
+/**
+ * What the next call of CRIU does. `action`: the script it runs at its steps. `log`: where it writes its log, see criuLog.ts;
+ * not given while no call is due.
+ */
 export type OptionTemplate =
-  | { kind: 'pre-dump' }
-  | { kind: 'dump'; action: string }
-  | { kind: 'restore'; action: string; isLazy: boolean };
+  | { kind: 'pre-dump'; log: string }
+  | { kind: 'dump'; action: string; log?: string }
+  | { kind: 'restore'; action: string; isLazy: boolean; log: string };
 
 /**
  * Writes the option file that the container's annotation names, as a whole, from one of the templates. It is written
@@ -39,5 +44,9 @@ export async function writeOptionFile(file: string, template: OptionTemplate): P
   else lines.push(`action-script "${template.action}"`);
   if (template.kind === 'dump') lines.push(`timeout ${String(SEIZE_SECONDS)}`);
   if (template.kind === 'restore' && template.isLazy) lines.push('lazy-pages');
+  if (template.log !== undefined) {
+    await mkdir(path.dirname(template.log), { recursive: true, mode: 0o700 });
+    lines.push(`log-file "${template.log}"`);
+  }
   await replaceFile(file, `${lines.join('\n')}\n`, 0o600);
 }

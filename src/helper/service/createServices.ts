@@ -128,6 +128,7 @@ export async function createServices(given: {
       origins.set(runtime, known);
       return known;
     },
+    criuLog: (id) => path.join(given.paths.runDirectory, 'criu', `${id}.log`),
     later: (title, work) => queue.add(title, work),
     meanwhile: (title, work) => queue.start(title, work),
     eventually: (title, work) => unhurried.add(title, work),

@@ -156,6 +156,7 @@ export async function beginDumping(
     images: given.staged ?? layout.memory(record.id, given.name),
     work: layout.work(record.id),
     optionFile: layout.optionFile(record.id),
+    log: parts.criuLog(record.id),
     action: given.action,
     parent: given.parent ?? null,
     deadlineMs: given.deadlineMs,

@@ -1,3 +1,4 @@
+import type { WorkspaceId } from '../../protocol/names.ts';
 import type { Changed, Restored } from '../../protocol/session.ts';
 import type { Catalogue } from '../catalogue/catalogue.ts';
 import type { Journal } from '../catalogue/journal.ts';
@@ -42,6 +43,8 @@ export interface Parts {
   tracksMemory(): Promise<boolean>;
   /** What the images made on this host depend on; read once for each runtime. */
   imageOrigin(runtime: 'runc' | 'crun'): Promise<ImageOrigin>;
+  /** Where CRIU writes its log while it works on a workspace. */
+  criuLog(id: WorkspaceId): string;
   /** Starts work that goes on beside all requests. */
   meanwhile(title: string, work: () => Promise<void>): void;
   /** Queues work for when nobody waits, one after another: counts and sizes. */

@@ -4,7 +4,7 @@ import { ForkpointError } from '../../protocol/errors.ts';
 import type { SnapshotName, WorkspaceId } from '../../protocol/names.ts';
 import type { Layout } from '../catalogue/layout.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
-import { errorsOfLog, preDump } from '../checkpoint/dump.ts';
+import { preDump } from '../checkpoint/dump.ts';
 import { listImages } from '../checkpoint/images.ts';
 import { joinImages } from '../checkpoint/joinImages.ts';
 import type { Parts } from './parts.ts';
@@ -33,7 +33,7 @@ export async function canCopyMemoryAhead(parts: Parts, bytes: number): Promise<b
  * @returns the images for the dump to build upon; null where it has to copy all by itself, for one reason or another
  */
 export async function copyMemoryAhead(
-  parts: Pick<Parts, 'layout' | 'run' | 'log'>,
+  parts: Pick<Parts, 'layout' | 'run' | 'log' | 'criuLog'>,
   record: Pick<WorkspaceRecord, 'id' | 'name' | 'engine'>,
   options: {
     name: SnapshotName;
@@ -56,6 +56,7 @@ export async function copyMemoryAhead(
         images,
         work: layout.work(record.id),
         optionFile: layout.optionFile(record.id),
+        log: parts.criuLog(record.id),
         parent: last,
         deadlineMs: options.deadlineMs,
       });
@@ -69,11 +70,8 @@ export async function copyMemoryAhead(
     return last;
   } catch (error) {
     // What the kernel has noted since may be for the round that failed: nothing can be built upon those before it.
-    const errors = await errorsOfLog(path.join(layout.work(record.id), 'dump.log'));
     const { message, detail } = ForkpointError.from(error);
-    log.warn(
-      `the memory of ${record.name} can't be copied ahead: ${message}\n${errors.length > 0 ? errors.join('\n') : (detail ?? '')}`,
-    );
+    log.warn(`the memory of ${record.name} can't be copied ahead: ${message}\n${detail ?? ''}`);
     await forgetPreDumps(layout, record.id, options.name);
     return null;
   }

@@ -3,7 +3,8 @@ import * as path from 'node:path';
 import { ForkpointError } from '../../protocol/errors.ts';
 import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
 import { closeOutsideConnections } from '../checkpoint/connections.ts';
-import { errorsOfLog, prepareWork } from '../checkpoint/dump.ts';
+import { withCriuLog } from '../checkpoint/criuLog.ts';
+import { prepareWork } from '../checkpoint/dump.ts';
 import { LAZY_FROM_BYTES } from '../checkpoint/lazyPages.ts';
 import { foreignAddresses, writeForeignAddresses } from '../checkpoint/foreignAddresses.ts';
 import { writeOptionFile } from '../checkpoint/optionFile.ts';
@@ -128,16 +129,19 @@ export async function wake(
         startLazyPages(parts, workspace, from, { images, work: directory, containerId: container.id }),
       )
     : null;
-  await writeOptionFile(optionFile, { kind: 'restore', action, isLazy });
+  const log = parts.criuLog(workspace.id);
+  await writeOptionFile(optionFile, { kind: 'restore', action, isLazy, log });
   try {
-    await steps.run('wake', () => parts.engine.restore(workspace));
-  } catch (error) {
-    const errors = await errorsOfLog(path.join(directory, 'restore.log'));
-    const failure = ForkpointError.from(error);
-    throw new ForkpointError(failure.code, failure.args, {
-      detail: [failure.detail, ...errors].filter(Boolean).join('\n'),
-      cause: error,
-    });
+    await withCriuLog(
+      log,
+      path.join(directory, 'restore.log'),
+      () => steps.run('wake', () => parts.engine.restore(workspace)),
+      (error, errors) => {
+        const failure = ForkpointError.from(error);
+        const detail = [failure.detail, ...errors].filter(Boolean).join('\n');
+        return new ForkpointError(failure.code, failure.args, { detail, cause: error });
+      },
+    );
   } finally {
     // Left as it is, it would turn the next dump into a page server (H3).
     await writeOptionFile(optionFile, { kind: 'dump', action });

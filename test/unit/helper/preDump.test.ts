@@ -51,11 +51,12 @@ describe('copying memory ahead', () => {
       writeFileSync(path.join(after(args, '--image-path') ?? '', 'pages-1.img'), Buffer.alloc(bytes));
       return Promise.resolve({ exitCode: 0, stdout: '', stderr: '', ms: 0 });
     };
+    const criuLog = (): string => path.join(layout.root, 'criu.log');
     const flush = (): Promise<void> => {
       flushes++;
       return Promise.resolve();
     };
-    return copyMemoryAhead({ layout, run, log: memoryLog() }, record, {
+    return copyMemoryAhead({ layout, run, log: memoryLog(), criuLog }, record, {
       name,
       containerId: 'c',
       deadlineMs: 30_000,
@@ -118,6 +119,7 @@ describe('a dump that is begun before the freeze', () => {
       images: path.join(work, 'images'),
       work,
       optionFile: path.join(work, 'criu.conf'),
+      log: path.join(work, 'criu.log'),
       action: path.join(work, 'action.sh'),
       parent: null,
       deadlineMs: 20_000,
