@@ -1,9 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Run } from '../host/run.ts';
 import { addressOf, isLocal, localAddresses, readConnections } from './sockets.ts';
 import type { Connection } from './sockets.ts';
 
 /** Table that the action script makes at CRIU's post-restore step. */
 const TABLE = ['inet', 'forkpoint_restore'];
+
+/** A connection within a namespace is made in less than that, in milliseconds. */
+const SETTLING_MS = 10;
 
 /**
  * Closes every TCP socket, in any connected state, whose peer is outside the network namespace of `pid`, so that its
@@ -21,7 +25,7 @@ export async function closeOutsideConnections(run: Run, pid: number): Promise<vo
   const outside = filter.map((address) => `not dst ${address}`).join(' and ');
   // Connections within the namespace whose other end is not there, too: it belonged to a process that is in no snapshot,
   // one started from outside or the relay of a forwarded port.
-  const abandoned = abandonedConnections(await readConnections(pid))
+  const abandoned = (await findAbandoned(() => readConnections(pid)))
     .filter(({ peer }) => isLocal(addressOf(peer), own))
     .map(({ local, peer }) => `( src ${local} and dst ${peer} )`);
   await run('nsenter', [
@@ -34,6 +38,18 @@ export async function closeOutsideConnections(run: Run, pid: number): Promise<vo
   ]);
   // Absent where CRIU ran no script; deleting what is not there is then the answer wanted.
   await run('nsenter', [...inside, 'nft', 'delete', 'table', ...TABLE], { accept: [0, 1] });
+}
+
+/**
+ * The connections that stay without their other end. The processes run already, and the kernel does not list all sockets at one
+ * moment: of a connection that is being made, one end may be listed without the other, but not in two lists.
+ */
+export async function findAbandoned(read: () => Promise<readonly Connection[]>): Promise<Connection[]> {
+  const found = abandonedConnections(await read());
+  if (found.length === 0) return found;
+  await sleep(SETTLING_MS);
+  const again = new Set(abandonedConnections(await read()).map(({ local, peer }) => `${local} ${peer}`));
+  return found.filter(({ local, peer }) => again.has(`${local} ${peer}`));
 }
 
 /** The connections of which the other end is not among them. */

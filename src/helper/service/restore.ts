@@ -241,7 +241,10 @@ export async function concludeRestore(
     isMoved
       ? Promise.resolve(workspace)
       : steps.run('head', () => moveHead(parts, workspace, target, entry, lazy)),
-    entry.start ? steps.run('connections', () => closeConnections(parts, facts)) : Promise.resolve(),
+    // What has just been started has no connection from before.
+    entry.start && entry.isStateful
+      ? steps.run('connections', () => closeConnections(parts, facts))
+      : Promise.resolve(),
   ]);
   await steps.run('close', () => finishRestore(parts, record, entry));
   superviseRestore(parts, record);
@@ -553,7 +556,7 @@ async function rollBack(
       await wake(parts, workspace, targetOf(parts, entry), { isStateful: false, start: true }, facts, steps, {
         isLazy: false,
       });
-    if (wasRunning) await closeConnections(parts, await parts.engine.factsAwake(workspace, facts));
+    if (undone.isStateful) await closeConnections(parts, await parts.engine.factsAwake(workspace, facts));
     await finishRestore(parts, workspace, entry);
     const isWhole = safety !== null && (safety.stateful || safety.statelessReason === null);
     return new ForkpointError(isWhole ? 'restore.rolledBack' : 'restore.stopped', args, { detail, cause });

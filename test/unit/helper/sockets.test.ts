@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
-import { abandonedConnections } from '../../../src/helper/checkpoint/connections.ts';
+import { abandonedConnections, findAbandoned } from '../../../src/helper/checkpoint/connections.ts';
 import {
   parseInternetSockets,
   readConnections,
@@ -36,6 +36,18 @@ LISTEN 0 128 127.0.0.53%lo:53 0.0.0.0:*
       connection('127.0.0.1:7000', '127.0.0.1:41002'),
       connection('[::1]:80', '[::1]:50002'),
     ]);
+  });
+
+  it('H22: takes none for one whose other end is gone that is only being made', async () => {
+    const gone = { local: '127.0.0.1:7000', peer: '127.0.0.1:41000' };
+    const near = { local: '127.0.0.1:8000', peer: '127.0.0.1:42000' };
+    const far = { local: '127.0.0.1:42000', peer: '127.0.0.1:8000' };
+    const lists = [
+      [gone, near],
+      [gone, near, far],
+    ];
+    assert.deepEqual(await findAbandoned(() => Promise.resolve(lists.shift() ?? [])), [gone]);
+    assert.equal(lists.length, 0);
   });
 });
 
