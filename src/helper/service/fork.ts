@@ -150,13 +150,16 @@ async function makeFork(
       id,
       call.signal,
       async () => {
-        const { record, facts } = await wakeFork(parts, original, snapshot, plan, entry, steps).catch(
-          async (error: unknown) => {
-            await undoCopy(parts, entry);
-            throw error;
-          },
-        );
-        await steps.run('decide', () => parts.journal.write(done));
+        const decideFork = async (): ReturnType<typeof wakeFork> => {
+          const woken = await wakeFork(parts, original, snapshot, plan, entry, steps);
+          // A cancellation that came in the last step before is heeded here.
+          await steps.run('decide', () => parts.journal.write(done));
+          return woken;
+        };
+        const { record, facts } = await decideFork().catch(async (error: unknown) => {
+          await undoCopy(parts, entry);
+          throw error;
+        });
         steps.passPointOfNoReturn();
         const hookFailure = await concludeCopy(parts, done, record, facts, steps);
         return { made: parts.catalogue.workspace(id), facts, hookFailure };
