@@ -245,8 +245,7 @@ describe('a crash of the daemon', function () {
     await run(fork);
     const steps = await stepsOf('promote', 'other', () => run(promote));
     // The restore of the original lies between "adopt" and "kill"; its own steps are enumerated above.
-    await eachCrash('promote', steps, 'kill', async ({ point, next, ...crashed }) => {
-      const isFinished = crashed.isFinished || point === 'kill:before';
+    await eachCrash('promote', steps, 'kill:before', async ({ point, next, isFinished }) => {
       const isThere = (await listContainers()).some((one) => one.name === 'other');
       if (!isThere) await run(fork);
       const other = new SmallWorkspace(host, 'other', await idOf('other'));
@@ -312,17 +311,18 @@ describe('a crash of the daemon', function () {
   async function eachCrash(
     operation: string,
     steps: readonly string[],
-    /** From the end of this step on, what was begun is finished. */
+    /** From the end of this step on, or from right before it as `STEP:before`, what was begun is finished. */
     decisive: string,
     check: (crash: Crash) => Promise<void>,
   ): Promise<void> {
     const first = isLong ? 0 : Math.max(0, steps.indexOf('journal') - 1);
+    const at = steps.indexOf(decisive.replace(':before', ''));
     const crashes = steps.flatMap((step, index) => {
       if (index < first) return [];
       const points = isLong || index === 0 ? [`${step}:before`, step] : [step];
       return points.map((point) => ({
         point,
-        isFinished: point === decisive || index > steps.indexOf(decisive),
+        isFinished: point === decisive || point === steps[at] || index > at,
       }));
     });
     const failures: unknown[] = [];

@@ -1,3 +1,4 @@
+import { showForgottenRow } from '../views/failures.ts';
 import { addHost } from './addHost.ts';
 import { connect } from './connect.ts';
 import { copyName } from './copyName.ts';
@@ -31,7 +32,6 @@ import { snapshotWorkspace } from './snapshotWorkspace.ts';
 import { startWorkspace } from './startWorkspace.ts';
 import { stopWorkspace } from './stopWorkspace.ts';
 import { undoRestore } from './undoRestore.ts';
-import { showForgottenRow } from '../views/failures.ts';
 import { isForkRow } from './target.ts';
 import { unprotect } from './unprotect.ts';
 
@@ -84,12 +84,10 @@ function deleteSelected(parts: Parts): CommandHandler {
 /** A key in the view passes no row: what is selected there is meant. The manifest says so with the key's arguments. */
 function onSelection({ tree }: Parts, handler: CommandHandler): CommandHandler {
   return async (target, selection) => {
-    if (typeof target !== 'object' || target === null || !('fromSelection' in target)) {
-      await handler(target, selection);
-      return;
-    }
+    const isKey = typeof target === 'object' && target !== null && 'fromSelection' in target;
+    if (!isKey) await handler(target, selection);
     // Rows that the editor has forgotten are missing in the selection.
-    if (tree.isRedrawing) showForgottenRow();
+    else if (tree.isRedrawing) showForgottenRow();
     else await handler(tree.selection[0], tree.selection);
   };
 }

@@ -25,9 +25,10 @@ export async function closeOutsideConnections(run: Run, pid: number): Promise<vo
   const outside = filter.map((address) => `not dst ${address}`).join(' and ');
   // Connections within the namespace whose other end is not there, too: it belonged to a process that is in no snapshot,
   // one started from outside or the relay of a forwarded port.
-  const abandoned = (await findAbandoned(() => readConnections(pid)))
-    .filter(({ peer }) => isLocal(addressOf(peer), own))
-    .map(({ local, peer }) => `( src ${local} and dst ${peer} )`);
+  const isInside = ({ peer }: Connection): boolean => isLocal(addressOf(peer), own);
+  const abandoned = (await findAbandoned(() => readConnections(pid), isInside)).map(
+    ({ local, peer }) => `( src ${local} and dst ${peer} )`,
+  );
   await run('nsenter', [
     ...inside,
     'ss',
@@ -41,11 +42,14 @@ export async function closeOutsideConnections(run: Run, pid: number): Promise<vo
 }
 
 /**
- * The connections that stay without their other end. The processes run already, and the kernel does not list all sockets at one
+ * The connections, of those in question, that stay without their other end. The processes run already, and the kernel does not list all sockets at one
  * moment: of a connection that is being made, one end may be listed without the other, but not in two lists.
  */
-export async function findAbandoned(read: () => Promise<readonly Connection[]>): Promise<Connection[]> {
-  const found = abandonedConnections(await read());
+export async function findAbandoned(
+  read: () => Promise<readonly Connection[]>,
+  isInQuestion: (connection: Connection) => boolean,
+): Promise<Connection[]> {
+  const found = abandonedConnections(await read()).filter(isInQuestion);
   if (found.length === 0) return found;
   await sleep(SETTLING_MS);
   const again = new Set(abandonedConnections(await read()).map(({ local, peer }) => `${local} ${peer}`));

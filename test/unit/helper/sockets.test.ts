@@ -46,8 +46,17 @@ LISTEN 0 128 127.0.0.53%lo:53 0.0.0.0:*
       [gone, near],
       [gone, near, far],
     ];
-    assert.deepEqual(await findAbandoned(() => Promise.resolve(lists.shift() ?? [])), [gone]);
+    const read = () => Promise.resolve(lists.shift() ?? []);
+    assert.deepEqual(await findAbandoned(read, () => true), [gone]);
     assert.equal(lists.length, 0);
+  });
+
+  it('H22: looks once where none of them is in question, for a restore waits for it', async () => {
+    const outside = { local: '10.209.0.2:41000', peer: '192.0.2.7:443' };
+    let looks = 0;
+    const read = () => Promise.resolve(looks++ === 0 ? [outside] : assert.fail('it looked again'));
+    assert.deepEqual(await findAbandoned(read, ({ peer }) => peer !== outside.peer), []);
+    assert.equal(looks, 1);
   });
 });
 

@@ -461,6 +461,12 @@ export class EditorWindow {
     });
   }
 
+  /** Opens the context menu of a row and leaves it open. */
+  async openRowMenu(label: string | RegExp, view?: string): Promise<void> {
+    await this.rowElement(label, view).locator('.label-name').click({ button: 'right' });
+    await this.page.locator('.monaco-menu').waitFor();
+  }
+
   /** Clicks an entry of the context menu that is open; false when it closed meanwhile or has no such entry. */
   async takeMenuEntry(entry: string): Promise<boolean> {
     const menu = this.page.locator('.monaco-menu');
@@ -643,12 +649,6 @@ export class EditorWindow {
     }
     await this.clearNotifications();
     return true;
-  }
-
-  /** Opens the context menu of a row and leaves it open. */
-  async openRowMenu(label: string | RegExp, view?: string): Promise<void> {
-    await this.rowElement(label, view).locator('.label-name').click({ button: 'right' });
-    await this.page.locator('.monaco-menu').waitFor();
   }
 
   private async hoverText(element: Locator): Promise<string> {
