@@ -75,7 +75,7 @@ export const WorkspaceSchema = z.object({
   project: NameSchema.nullable().default(null),
   /** Of a fork; null for a workspace that is none. */
   origin: OriginSchema.nullable().default(null),
-  /** The operation under way. */
+  /** The operation under way. A fork with `containers/copy` and without a head is being made, and may yet be taken back. */
   operation: z.string().nullable(),
 });
 export type Workspace = z.infer<typeof WorkspaceSchema>;

@@ -17,14 +17,19 @@ export async function presentWorkspace(
   return present(parts, record, facts ?? (await parts.engine.facts(record)));
 }
 
-/** Several workspaces, with one question to the engine. */
+/**
+ * Several workspaces, with one question to the engine. What is gone when that is answered is left out: a fork that was not
+ * finished would be shown as one that is.
+ */
 export async function presentWorkspaces(
   parts: Parts,
   records: readonly WorkspaceRecord[],
 ): Promise<Workspace[]> {
   if (records.length === 0) return [];
   const states = await parts.engine.states();
-  return records.map((record) => present(parts, record, states.get(record.engine.container)));
+  return records
+    .filter(({ id }) => parts.catalogue.hasWorkspace(id))
+    .map((record) => present(parts, record, states.get(record.engine.container)));
 }
 
 function present(parts: Parts, record: WorkspaceRecord, engine: EngineState): Workspace {

@@ -28,8 +28,8 @@ function wrongList(look: Recorded<Ended<LookName>>, orders: ReadonlyMap<string, 
   if (what.operation !== 'containers/list') return null;
   if (what.outcome.kind === 'failed') return `it failed with ${what.outcome.code}`;
   const shown = new Map(what.outcome.result.map((one) => [one.id as string, one]));
-  const stranger = [...shown.keys()].find((id) => !orders.has(id));
-  if (stranger !== undefined) return `nobody made ${stranger}`;
+  const stranger = what.outcome.result.find((one) => !orders.has(one.id) && !isBeingMade(one, look, orders));
+  if (stranger !== undefined) return `nobody made ${JSON.stringify(stranger)}`;
   for (const [id, order] of orders) {
     const states = statesDuring(order, look);
     const workspace = shown.get(id);
@@ -42,6 +42,24 @@ function wrongList(look: Recorded<Ended<LookName>>, orders: ReadonlyMap<string, 
     }
   }
   return null;
+}
+
+/** Whether it says of itself that it is a fork under way, and is one that came to nothing later. */
+function isBeingMade(
+  { name, origin, head, operation }: Workspace,
+  look: Recorded<unknown>,
+  orders: ReadonlyMap<string, Order>,
+): boolean {
+  if (operation !== 'containers/copy' || head !== null) return false;
+  const { changes = [] } = orders.get(origin?.workspace ?? '') ?? {};
+  return changes.some(
+    ({ what, began, ended }) =>
+      what.operation === 'containers/copy' &&
+      what.params.name === name &&
+      what.outcome.kind === 'failed' &&
+      began < look.ended &&
+      ended > look.began,
+  );
 }
 
 function wrongLook(
