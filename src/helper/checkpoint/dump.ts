@@ -61,16 +61,10 @@ export interface DumpOptions extends PreDumpOptions {
 export async function preDump(run: Run, options: PreDumpOptions): Promise<void> {
   await writeOptionFile(options.optionFile, { kind: 'pre-dump', log: options.log });
   try {
-    await withCriuLog(
-      options.log,
-      path.join(options.work, 'dump.log'),
-      () => runCheckpoint(run, options, ['--pre-dump']),
-      (error, errors) => {
-        const failure = ForkpointError.from(error);
-        const detail = errors.length > 0 ? errors.join('\n') : failure.detail;
-        return new ForkpointError(failure.code, failure.args, { detail, cause: error });
-      },
-    );
+    await runCheckpoint(run, options, ['--pre-dump'], (failure, errors) => {
+      const detail = errors.length > 0 ? errors.join('\n') : failure.detail;
+      return new ForkpointError(failure.code, failure.args, { detail, cause: failure });
+    });
   } finally {
     // Whatever has that id later is not to be ended by the watchdog.
     await rm(path.join(options.work, 'group'), { force: true });
@@ -83,18 +77,18 @@ export async function preDump(run: Run, options: PreDumpOptions): Promise<void> 
  * Rejected with `checkpoint.impossible` (detail: the errors in CRIU's log).
  */
 export async function dump(run: Run, options: DumpOptions): Promise<void> {
-  const { action, log } = options;
+  const { action, log, workspace } = options;
   await writeOptionFile(options.optionFile, { kind: 'dump', action, log });
   const flags = ['--leave-running', '--tcp-established', '--ext-unix-sk', '--file-locks'];
-  await withCriuLog(
-    log,
-    path.join(options.work, 'dump.log'),
-    () => runCheckpoint(run, options, flags),
-    (error, errors) =>
+  await runCheckpoint(
+    run,
+    options,
+    flags,
+    (failure, errors) =>
       new ForkpointError(
         'checkpoint.impossible',
-        { workspace: options.workspace, reason: explainDumpErrors(errors) },
-        { detail: errors.length > 0 ? errors.join('\n') : ForkpointError.from(error).detail, cause: error },
+        { workspace, reason: explainDumpErrors(errors) },
+        { detail: errors.length > 0 ? errors.join('\n') : failure.detail, cause: failure },
       ),
   );
 }
@@ -148,28 +142,37 @@ export async function beginDump(run: Run, options: DumpOptions): Promise<BegunDu
   };
 }
 
-async function runCheckpoint(run: Run, options: PreDumpOptions, flags: readonly string[]): Promise<void> {
-  await run(
-    options.runtime,
-    [
-      '--root',
-      RUNTIME_ROOT[options.runtime],
-      'checkpoint',
-      ...flags,
-      // The runtimes want it to be relative.
-      ...(options.parent === null ? [] : ['--parent-path', path.relative(options.images, options.parent)]),
-      '--image-path',
-      options.images,
-      '--work-path',
-      options.work,
-      options.containerId,
-    ],
-    {
-      // The watchdog comes first, and ends CRIU with care.
-      timeoutMs: options.deadlineMs + 10_000,
-      // Synchronously: the watchdog must find it even if this process is killed right now.
-      onStart: (pid) => writeFileSync(path.join(options.work, 'group'), String(pid)),
-    },
+async function runCheckpoint(
+  run: Run,
+  options: PreDumpOptions,
+  flags: readonly string[],
+  explain: (failure: ForkpointError, errors: readonly string[]) => ForkpointError,
+): Promise<void> {
+  const { runtime, images, work, parent, containerId, log, deadlineMs } = options;
+  const checkpoint = [
+    '--root',
+    RUNTIME_ROOT[runtime],
+    'checkpoint',
+    ...flags,
+    // The runtimes want it to be relative.
+    ...(parent === null ? [] : ['--parent-path', path.relative(images, parent)]),
+    '--image-path',
+    images,
+    '--work-path',
+    work,
+    containerId,
+  ];
+  await withCriuLog(
+    log,
+    path.join(work, 'dump.log'),
+    () =>
+      run(runtime, checkpoint, {
+        // The watchdog comes first, and ends CRIU with care.
+        timeoutMs: deadlineMs + 10_000,
+        // Synchronously: the watchdog must find it even if this process is killed right now.
+        onStart: (pid) => writeFileSync(path.join(work, 'group'), String(pid)),
+      }),
+    (error, errors) => explain(ForkpointError.from(error), errors),
   );
 }
 

@@ -67,16 +67,10 @@ export async function takeSnapshotInTurn(
     startedAt: createdAt.toISOString(),
   };
   try {
-    const { taken, freezeMs, isOnDisk, isCopiedAhead, isStaged } = await takeLive(
-      parts,
-      workspace,
-      steps,
-      entry,
-      params.mode,
-    );
+    const { taken, freezeMs, isOnDisk, settle } = await takeLive(parts, workspace, steps, entry, params.mode);
     steps.passPointOfNoReturn();
-    if (isStaged) await steps.run('move', () => moveImages(parts, workspace, name, taken.isStateful));
-    if (isCopiedAhead) await steps.run('join', () => joinPreDumps(parts, workspace, name, taken.isStateful));
+    if (settle !== null)
+      await steps.run(settle, () => SETTLE[settle](parts, workspace, name, taken.isStateful));
     await protectMemory(parts, workspace, name, taken);
     if (!isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
     const described = await describeSnapshot(parts, workspace, taken, {
@@ -120,6 +114,9 @@ async function moveImages(
   }
 }
 
+/** What makes of a dump's images those of a snapshot, once the processes run again: a step, by its name. */
+const SETTLE = { move: moveImages, join: joinPreDumps };
+
 /** Removes what a failed or interrupted create has made. The workspace was thawed before. */
 export async function undoCreate(parts: Parts, entry: CreateEntry): Promise<void> {
   await parts.staging.discard(entry.workspace, entry.snapshot);
@@ -141,8 +138,7 @@ async function takeLive(
   taken: Taken;
   freezeMs: number;
   isOnDisk: boolean;
-  isCopiedAhead: boolean;
-  isStaged: boolean;
+  settle: keyof typeof SETTLE | null;
 }> {
   const { snapshot: name } = entry;
   const facts = await steps.run('inspect', () => parts.engine.factsQuickly(workspace));
@@ -161,7 +157,7 @@ async function takeLive(
     await makeSnapshotDirectory(parts, workspace, name);
     const taken = await steps.run('files', () => takeStopped(parts, workspace, name, nested));
     // btrfs commits within the call that makes a snapshot, its source's files written (fs/btrfs/ioctl.c, create_snapshot).
-    return { taken, freezeMs: 0, isOnDisk: true, isCopiedAhead: false, isStaged: false };
+    return { taken, freezeMs: 0, isOnDisk: true, settle: null };
   }
   const cgroup = Cgroup.of(facts.pid, facts.id);
   const bytes = mode === 'stateless' ? 0 : dumpSize(await cgroup.memory());
@@ -213,7 +209,8 @@ async function takeLive(
       }),
     isCopiedAhead ? 2 * dumpDeadline(bytes) : 0,
   );
-  return { taken, freezeMs, isOnDisk: false, isCopiedAhead, isStaged: staged !== null };
+  const settle = isCopiedAhead ? 'join' : staged === null ? null : 'move';
+  return { taken, freezeMs, isOnDisk: false, settle };
 }
 
 /** The alias to be given: free, or with the first number that makes it free. Rejected with `alias.taken`. */
