@@ -11,6 +11,8 @@ import {
 } from '../../host/load/model.ts';
 import { SnapshotNameSchema } from '../../../src/protocol/names.ts';
 import type { Snapshot } from '../../../src/protocol/snapshot.ts';
+import type { Workspace } from '../../../src/protocol/workspace.ts';
+import { momentOf, nameOf, workspace } from '../extension/snapshots.ts';
 
 const made: Change = { operation: 'made' };
 
@@ -147,5 +149,39 @@ describe('the model of the load test', () => {
     assert.throws(() => look(4.5, 5, list()), /is missing/);
     assert.throws(() => look(11, 12, list(named(1))), /there is no/);
     assert.throws(() => look(4.5, 5, list(named(1), named(1))), /twice/);
+  });
+
+  it('lets a fork that came to nothing be seen while it was being made, if it said so', () => {
+    const web = workspace('web');
+    const origin = { workspace: web.id, name: web.name, snapshot: nameOf(1), forkIndex: 1, at: momentOf(1) };
+    const fork = workspace('fork', { origin, operation: 'containers/copy' });
+    const order = explain(absent, [
+      at(1, 2, made),
+      at(5, 8, {
+        operation: 'containers/copy',
+        params: { container: web.id, name: fork.name },
+        outcome: { kind: 'failed', code: 'operation.cancelled' },
+        isCancelled: true,
+      }),
+    ]);
+    const look = (began: number, ended: number, seen: Workspace): void =>
+      requireTrueLook(
+        at(began, ended, {
+          operation: 'containers/list',
+          params: {},
+          outcome: { kind: 'done', result: [web, seen] },
+          isCancelled: false,
+        }),
+        new Map([[web.id, order]]),
+        (reference) => reference,
+      );
+    look(6, 7, fork);
+    assert.throws(() => look(3, 4, fork), /nobody made/);
+    assert.throws(() => look(9, 10, fork), /nobody made/);
+    assert.throws(() => look(6, 7, { ...fork, operation: null }), /nobody made/);
+    assert.throws(
+      () => look(6, 7, workspace('other', { origin, operation: 'containers/copy' })),
+      /nobody made/,
+    );
   });
 });
