@@ -120,6 +120,14 @@ export function describe({ what, who, began, ended }: Recorded<Change>): string 
   return `${when}: ${what.operation}(${JSON.stringify(what.params)})${what.isCancelled ? ' cancelled' : ''} → ${how}`;
 }
 
+/** The changes that were under way at the same time as something else. */
+export function changesDuring(
+  { changes }: Order,
+  { began, ended }: Pick<Recorded<unknown>, 'began' | 'ended'>,
+): readonly Recorded<Change>[] {
+  return changes.filter((change) => change.began < ended && change.ended > began);
+}
+
 /** The states that something which took that long may have seen, also the one in part and the other in part. */
 export function statesDuring(
   { changes, states }: Order,

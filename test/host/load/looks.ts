@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import type { OperationName, Result } from '../../../src/protocol/operations.ts';
 import type { SnapshotSummary } from '../../../src/protocol/snapshot.ts';
 import type { Workspace } from '../../../src/protocol/workspace.ts';
-import { statesDuring, type Order, type Recorded } from './history.ts';
-import { fieldsOf, find, shownFields, type Ended, type WorkspaceState } from './model.ts';
+import { changesDuring, describe, statesDuring, type Order, type Recorded } from './history.ts';
+import { fieldsOf, find, shownFields, type Change, type Ended, type WorkspaceState } from './model.ts';
 
 /** Operations that look at workspaces and change none. */
 export type LookName = Extract<
@@ -20,7 +20,37 @@ export function requireTrueLook(
   const { what, who } = look;
   const problem =
     what.operation === 'containers/list' ? wrongList(look, orders) : wrongLook(look, orders, idOf);
-  assert.equal(problem, null, `${who}: ${what.operation}(${JSON.stringify(what.params)}): ${problem ?? ''}`);
+  if (problem === null) return;
+  const meanwhile = [...orders.values()].flatMap((order) => changesDuring(order, look).map(describe));
+  assert.fail(
+    [
+      `${who}: ${what.operation}(${JSON.stringify(what.params)}): ${problem}`,
+      'while there were under way:',
+      ...meanwhile,
+    ].join('\n  '),
+  );
+}
+
+/** What a workspace can have been like while something looked at it. */
+interface Possible {
+  readonly states: readonly WorkspaceState[];
+  /**
+   * Calls that came to nothing, and had a snapshot of their own meanwhile, which was taken back: a fork of what is now, a
+   * restore before it was decided. Their answers don't tell its name.
+   */
+  readonly passing: number;
+}
+
+function possibleDuring(order: Order, look: Recorded<unknown>): Possible {
+  const hasPassed = ({ what }: Recorded<Change>): boolean =>
+    what.operation !== 'made' &&
+    what.outcome.kind === 'failed' &&
+    ((what.operation === 'containers/copy' && what.params.snapshot === undefined) ||
+      (what.operation === 'snapshots/restore' && what.params.safety !== 'none'));
+  return {
+    states: statesDuring(order, look),
+    passing: changesDuring(order, look).filter(hasPassed).length,
+  };
 }
 
 function wrongList(look: Recorded<Ended<LookName>>, orders: ReadonlyMap<string, Order>): string | null {
@@ -31,13 +61,14 @@ function wrongList(look: Recorded<Ended<LookName>>, orders: ReadonlyMap<string, 
   const stranger = what.outcome.result.find((one) => !orders.has(one.id) && !isBeingMade(one, look, orders));
   if (stranger !== undefined) return `nobody made ${JSON.stringify(stranger)}`;
   for (const [id, order] of orders) {
-    const states = statesDuring(order, look);
+    const possible = possibleDuring(order, look);
+    const { states } = possible;
     const workspace = shown.get(id);
     if (workspace === undefined) {
       if (states.every(({ exists }) => exists)) return `${id} is missing`;
     } else if (!states.some(({ exists }) => exists)) return `${id} does not exist`;
     else {
-      const wrong = wrongWorkspace(workspace, states);
+      const wrong = wrongWorkspace(workspace, possible);
       if (wrong !== null) return wrong;
     }
   }
@@ -51,14 +82,11 @@ function isBeingMade(
   orders: ReadonlyMap<string, Order>,
 ): boolean {
   if (operation !== 'containers/copy' || head !== null) return false;
-  const { changes = [] } = orders.get(origin?.workspace ?? '') ?? {};
-  return changes.some(
-    ({ what, began, ended }) =>
-      what.operation === 'containers/copy' &&
-      what.params.name === name &&
-      what.outcome.kind === 'failed' &&
-      began < look.ended &&
-      ended > look.began,
+  const order = orders.get(origin?.workspace ?? '');
+  if (order === undefined) return false;
+  return changesDuring(order, look).some(
+    ({ what }) =>
+      what.operation === 'containers/copy' && what.params.name === name && what.outcome.kind === 'failed',
   );
 }
 
@@ -71,7 +99,8 @@ function wrongLook(
   if (what.operation === 'containers/list') return null;
   const order = orders.get(idOf(what.params.container) ?? '');
   if (order === undefined) return 'the test does not know that workspace';
-  const states = statesDuring(order, look);
+  const possible = possibleDuring(order, look);
+  const { states } = possible;
   if (what.outcome.kind === 'failed') {
     const { code } = what.outcome;
     if (code === 'workspace.notFound' && states.some(({ exists }) => !exists)) return null;
@@ -82,13 +111,13 @@ function wrongLook(
   if (!states.some(({ exists }) => exists)) return 'there is no such workspace';
   switch (what.operation) {
     case 'snapshots/list':
-      return wrongSnapshots(what.outcome.result, states);
+      return wrongSnapshots(what.outcome.result, possible);
     case 'containers/show':
-      return wrongWorkspace(what.outcome.result, states);
+      return wrongWorkspace(what.outcome.result, possible);
     case 'snapshots/show':
       return (
         wrongMeaning(what.params.name, what.outcome.result.name, states) ??
-        wrongFields(shownFields(what.outcome.result), what.outcome.result.name, states)
+        wrongFields(shownFields(what.outcome.result), what.outcome.result.name, possible)
       );
     case 'snapshots/preview':
       return wrongMeaning(what.params.name, what.outcome.result.snapshot, states);
@@ -101,11 +130,15 @@ function wrongMeaning(reference: string, name: string, states: readonly Workspac
     : `${reference} does not mean ${name}`;
 }
 
-function wrongSnapshots(shown: readonly SnapshotSummary[], states: readonly WorkspaceState[]): string | null {
+function wrongSnapshots(shown: readonly SnapshotSummary[], possible: Possible): string | null {
+  const { states, passing } = possible;
+  const isKnown = ({ name }: SnapshotSummary): boolean => states.some(({ snapshots }) => snapshots.has(name));
+  const strangers = shown.filter((one) => !isKnown(one));
+  if (strangers.length > passing) return `there is no ${strangers.map(({ name }) => name).join(' and no ')}`;
   for (const [index, one] of shown.entries()) {
     const before = shown[index - 1];
     if (before !== undefined && before.createdAt < one.createdAt) return `${one.name} is out of order`;
-    const wrong = wrongFields(shownFields(one), one.name, states);
+    const wrong = isKnown(one) ? wrongFields(shownFields(one), one.name, possible) : null;
     if (wrong !== null) return wrong;
   }
   if (new Set(shown.map(({ name }) => name)).size < shown.length) return 'a snapshot is listed twice';
@@ -120,7 +153,7 @@ function wrongSnapshots(shown: readonly SnapshotSummary[], states: readonly Work
 function wrongFields(
   shown: Readonly<Record<string, unknown>>,
   name: string,
-  states: readonly WorkspaceState[],
+  { states, passing }: Possible,
 ): string | null {
   const possible = states.flatMap((state) => {
     const known = state.snapshots.get(name);
@@ -130,24 +163,28 @@ function wrongFields(
   for (const [field, value] of Object.entries(shown)) {
     const values = possible.map((one) => one[field]);
     // It is there before the head moves to it.
-    if (field === 'isHead') values.push(...states.map(({ head }) => head === name));
+    if (field === 'isHead')
+      values.push(...states.map(({ head }) => head === name), ...(passing > 0 ? [false] : []));
     if (!values.includes(value))
       return `${field} of ${name} is ${JSON.stringify(value)}, and may be ${JSON.stringify(values)}`;
   }
   return null;
 }
 
-function wrongWorkspace(shown: Workspace, states: readonly WorkspaceState[]): string | null {
+function wrongWorkspace(shown: Workspace, { states, passing }: Possible): string | null {
   const present = states.filter(({ exists }) => exists);
+  const { head: shownHead } = shown;
   const sizes = present.map(({ snapshots }) => snapshots.size);
   const isPossible = {
-    head: present.some(({ head }) => head === shown.head),
+    head:
+      present.some(({ head }) => head === shownHead) ||
+      (passing > 0 && shownHead !== null && !present.some(({ snapshots }) => snapshots.has(shownHead))),
     generation: present.some(({ generation }) => generation === shown.generation),
     undo: present.some(({ undo }) => undo === (shown.undo?.safety ?? null)),
     snapshotCount:
       // One that was deleted while others were looked at.
       present.length < states.length ||
-      (shown.snapshotCount >= Math.min(...sizes) && shown.snapshotCount <= Math.max(...sizes)),
+      (shown.snapshotCount >= Math.min(...sizes) && shown.snapshotCount <= Math.max(...sizes) + passing),
     // In the middle of an operation it may be stopped, frozen, or between two containers.
     state: states.length > 1 || shown.state === (present[0]?.isRunning === true ? 'running' : 'stopped'),
   };

@@ -164,24 +164,28 @@ describe('the model of the load test', () => {
         isCancelled: true,
       }),
     ]);
-    const look = (began: number, ended: number, seen: Workspace): void =>
+    const look = (began: number, ended: number, ...seen: readonly Workspace[]): void =>
       requireTrueLook(
         at(began, ended, {
           operation: 'containers/list',
           params: {},
-          outcome: { kind: 'done', result: [web, seen] },
+          outcome: { kind: 'done', result: [...seen] },
           isCancelled: false,
         }),
         new Map([[web.id, order]]),
         (reference) => reference,
       );
-    look(6, 7, fork);
-    assert.throws(() => look(3, 4, fork), /nobody made/);
-    assert.throws(() => look(9, 10, fork), /nobody made/);
-    assert.throws(() => look(6, 7, { ...fork, operation: null }), /nobody made/);
-    assert.throws(
-      () => look(6, 7, workspace('other', { origin, operation: 'containers/copy' })),
-      /nobody made/,
-    );
+    look(6, 7, web, fork);
+    assert.throws(() => look(3, 4, web, fork), /nobody made/);
+    assert.throws(() => look(9, 10, web, fork), /nobody made/);
+    assert.throws(() => look(6, 7, web, { ...fork, operation: null }), /nobody made/);
+    const other = workspace('other', { origin, operation: 'containers/copy' });
+    assert.throws(() => look(6, 7, web, other), /nobody made/);
+    // And the snapshot that it was to begin as.
+    const begun = { ...web, head: nameOf(1), snapshotCount: 1 };
+    look(6, 7, begun);
+    assert.throws(() => look(3, 4, begun), /its head can't be/);
+    assert.throws(() => look(9, 10, begun), /its head can't be/);
+    assert.throws(() => look(6, 7, { ...begun, snapshotCount: 2 }), /its snapshotCount can't be 2/);
   });
 });
