@@ -42,8 +42,9 @@ export async function closeOutsideConnections(run: Run, pid: number): Promise<vo
 }
 
 /**
- * The connections, of those in question, that stay without their other end. The processes run already, and the kernel does not list all sockets at one
- * moment: of a connection that is being made, one end may be listed without the other, but not in two lists.
+ * The connections, of those in question, that stay without their other end. The processes run already, and the kernel does
+ * not list all sockets at one moment: of a connection that is being made, one end may be listed without the other, but not
+ * in two lists.
  */
 export async function findAbandoned(
   read: () => Promise<readonly Connection[]>,

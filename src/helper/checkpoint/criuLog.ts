@@ -1,4 +1,5 @@
 import { copyFile, readFile, rm } from 'node:fs/promises';
+import { ForkpointError } from '../../protocol/errors.ts';
 import { lastLines } from '../host/run.ts';
 
 /**
@@ -11,7 +12,7 @@ export async function withCriuLog<T>(
   log: string,
   kept: string,
   call: () => Promise<T>,
-  onFailure: (error: unknown, errors: readonly string[]) => Error,
+  onFailure: (failure: ForkpointError, errors: readonly string[]) => Error,
 ): Promise<T> {
   try {
     return await call();
@@ -19,7 +20,7 @@ export async function withCriuLog<T>(
     const errors = await errorsOfLog(log);
     // It may have ended before it wrote any.
     await copyFile(log, kept).catch(() => undefined);
-    throw onFailure(error, errors);
+    throw onFailure(ForkpointError.from(error), errors);
   } finally {
     await rm(log, { force: true });
   }

@@ -172,7 +172,7 @@ async function runCheckpoint(
         // Synchronously: the watchdog must find it even if this process is killed right now.
         onStart: (pid) => writeFileSync(path.join(work, 'group'), String(pid)),
       }),
-    (error, errors) => explain(ForkpointError.from(error), errors),
+    explain,
   );
 }
 

@@ -24,7 +24,8 @@ export interface HostMemory {
 
 /**
  * Memory of the host in which a dump writes its images while the processes stand still, because that takes little more
- * than half the time that the pool takes. They are moved to the pool when the processes run again, and no record knows them before.
+ * than half the time that the pool takes. They are moved to the pool when the processes run again, and no record knows them
+ * before.
  */
 export class Staging {
   /** What is promised to dumps, in bytes, by their directory. */

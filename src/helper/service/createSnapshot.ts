@@ -67,10 +67,16 @@ export async function takeSnapshotInTurn(
     startedAt: createdAt.toISOString(),
   };
   try {
-    const { taken, freezeMs, isOnDisk, settle } = await takeLive(parts, workspace, steps, entry, params.mode);
+    const { taken, freezeMs, isOnDisk, afterThaw } = await takeLive(
+      parts,
+      workspace,
+      steps,
+      entry,
+      params.mode,
+    );
     steps.passPointOfNoReturn();
-    if (settle !== null)
-      await steps.run(settle, () => SETTLE[settle](parts, workspace, name, taken.isStateful));
+    if (afterThaw !== null)
+      await steps.run(afterThaw, () => AFTER_THAW[afterThaw](parts, workspace, name, taken.isStateful));
     await protectMemory(parts, workspace, name, taken);
     if (!isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
     const described = await describeSnapshot(parts, workspace, taken, {
@@ -114,8 +120,8 @@ async function moveImages(
   }
 }
 
-/** What makes of a dump's images those of a snapshot, once the processes run again: a step, by its name. */
-const SETTLE = { move: moveImages, join: joinPreDumps };
+/** The step that makes of a dump's images those of a snapshot once the processes run again, by its name. */
+const AFTER_THAW = { move: moveImages, join: joinPreDumps };
 
 /** Removes what a failed or interrupted create has made. The workspace was thawed before. */
 export async function undoCreate(parts: Parts, entry: CreateEntry): Promise<void> {
@@ -138,7 +144,8 @@ async function takeLive(
   taken: Taken;
   freezeMs: number;
   isOnDisk: boolean;
-  settle: keyof typeof SETTLE | null;
+  /** Null where the images are in their place already, or there are none. */
+  afterThaw: keyof typeof AFTER_THAW | null;
 }> {
   const { snapshot: name } = entry;
   const facts = await steps.run('inspect', () => parts.engine.factsQuickly(workspace));
@@ -157,7 +164,7 @@ async function takeLive(
     await makeSnapshotDirectory(parts, workspace, name);
     const taken = await steps.run('files', () => takeStopped(parts, workspace, name, nested));
     // btrfs commits within the call that makes a snapshot, its source's files written (fs/btrfs/ioctl.c, create_snapshot).
-    return { taken, freezeMs: 0, isOnDisk: true, settle: null };
+    return { taken, freezeMs: 0, isOnDisk: true, afterThaw: null };
   }
   const cgroup = Cgroup.of(facts.pid, facts.id);
   const bytes = mode === 'stateless' ? 0 : dumpSize(await cgroup.memory());
@@ -209,8 +216,8 @@ async function takeLive(
       }),
     isCopiedAhead ? 2 * dumpDeadline(bytes) : 0,
   );
-  const settle = isCopiedAhead ? 'join' : staged === null ? null : 'move';
-  return { taken, freezeMs, isOnDisk: false, settle };
+  const afterThaw = isCopiedAhead ? 'join' : staged === null ? null : 'move';
+  return { taken, freezeMs, isOnDisk: false, afterThaw };
 }
 
 /** The alias to be given: free, or with the first number that makes it free. Rejected with `alias.taken`. */

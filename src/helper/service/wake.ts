@@ -136,10 +136,9 @@ export async function wake(
       log,
       path.join(directory, 'restore.log'),
       () => steps.run('wake', () => parts.engine.restore(workspace)),
-      (error, errors) => {
-        const failure = ForkpointError.from(error);
+      (failure, errors) => {
         const detail = [failure.detail, ...errors].filter(Boolean).join('\n');
-        return new ForkpointError(failure.code, failure.args, { detail, cause: error });
+        return new ForkpointError(failure.code, failure.args, { detail, cause: failure });
       },
     );
   } finally {
