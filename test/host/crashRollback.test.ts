@@ -3,13 +3,14 @@ import * as z from 'zod';
 import { requireNoDamage } from './fsckReport.ts';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import {
-  SmallWorkspace,
+  endEngineService,
   endOfLog,
   forkpoint,
   forkpointJson,
   killDaemon,
-  spoilImage,
   type Sight,
+  SmallWorkspace,
+  spoilImage,
 } from './small/smallWorkspace.ts';
 
 const FailureSchema = z.object({
@@ -28,7 +29,10 @@ const SnapshotSchema = z.object({
 
 /** Stands before Podman: where it is fragile, nothing succeeds any more from the first container that is to be restored on. */
 const fragileEngine = `#!/bin/sh
-case "$*" in *"container restore"*) mv /run/engine-is-fragile /run/engine-is-broken 2>/dev/null ;; esac
+case "$*" in
+  "system service"*) exit 125 ;;
+  *"container restore"*) mv /run/engine-is-fragile /run/engine-is-broken 2>/dev/null ;;
+esac
 [ ! -e /run/engine-is-broken ] || { echo "the engine is broken" >&2; exit 125; }
 exec /usr/bin/podman "$@"
 `;
@@ -119,6 +123,7 @@ describe('a restore that fails', function () {
       // The engine fails from the first wake on, as one that is being upgraded does.
       const podman = '/usr/local/bin/podman';
       await host.run(['sh', '-c', `cat > ${podman} && chmod 755 ${podman}`], { input: fragileEngine });
+      await endEngineService(host);
       const failures: Failure[] = [];
       try {
         for (const safety of ['stateless', 'none']) {

@@ -6,14 +6,16 @@ import { requireNoDamage } from './fsckReport.ts';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import { chooseSeed, randomNumbers } from './random.ts';
 import {
-  SmallWorkspace,
+  breakPodman,
   endOfLog,
   forkpoint,
   forkpointJson,
   killDaemon,
   logLength,
   logSince,
+  mendPodman,
   type Sight,
+  SmallWorkspace,
   whenLogged,
 } from './small/smallWorkspace.ts';
 import { until } from './workspace.ts';
@@ -158,18 +160,18 @@ describe('a fault of the host', function () {
   });
 
   it('goes back, or says that it could not, when the engine fails', async () => {
-    await breakPodman('*"container restore"*');
+    await breakPodman(host, '*"container restore"*');
     const restore = ['snapshots', 'restore', '-c', 'small', '--name', 'target'];
     assert.ok(['restore.rolledBack', 'restore.stopped'].includes(await attempt(restore)));
-    await host.run(['rm', '/usr/local/sbin/podman']);
+    await mendPodman(host);
     await run(['containers', 'start', '-c', 'small']);
     assert.equal((await small.look('running')).mark, 'now');
     await requireNoDamage(host);
-    await breakPodman('*');
+    await breakPodman(host, '*');
     assert.notEqual(await attempt(restore), 'done');
     assert.notEqual(await attempt(['containers', 'stop', '-c', 'small']), 'done');
     assert.equal((await forkpoint(host, ['fsck'])).exitCode, 1, 'what can not be looked at is not well');
-    await host.run(['rm', '/usr/local/sbin/podman']);
+    await mendPodman(host);
     assert.equal((await look()).mark, 'now');
   });
 
@@ -323,14 +325,6 @@ json.dump(record, open(sys.argv[1], 'w'))`,
   async function attempt(args: readonly string[]): Promise<string> {
     const { exitCode, stderr } = await forkpoint(host, [...args, '--json']);
     return exitCode === 0 ? 'done' : FailureSchema.parse(JSON.parse(stderr)).code;
-  }
-
-  /** From here on Podman fails where its arguments are such. */
-  async function breakPodman(pattern: string): Promise<void> {
-    const script = `#!/bin/sh\ncase "$*" in ${pattern}) echo broken >&2; exit 126;; esac\nexec /usr/bin/podman "$@"\n`;
-    await host.run(['sh', '-c', 'cat > /usr/local/sbin/podman; chmod 755 /usr/local/sbin/podman'], {
-      input: script,
-    });
   }
 
   /** What can be seen of the workspace also when its programs have ended. */

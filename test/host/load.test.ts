@@ -6,7 +6,7 @@ import { requireSame } from './load/looks.ts';
 import { Traffic } from './load/traffic.ts';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import { chooseSeed, randomNumbers } from './random.ts';
-import { daemonPid, endOfLog, killDaemon, makeRootfs } from './small/smallWorkspace.ts';
+import { daemonPid, endEngineService, endOfLog, killDaemon, makeRootfs } from './small/smallWorkspace.ts';
 import { ask, until } from './workspace.ts';
 
 const isLong = process.env['FORKPOINT_LONG'] === '1';
@@ -197,6 +197,7 @@ describe('under load', function () {
 
   /** What the daemon holds once it is at rest. */
   async function holdings(): Promise<Holdings> {
+    await endEngineService(host);
     const pid = String(await daemonPid(host));
     const list = async (script: string): Promise<string> => (await host.run(['sh', '-c', script])).trim();
     const childrenOf = (): Promise<string> => list(`pgrep -P ${pid} -a || true`);

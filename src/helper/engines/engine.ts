@@ -70,6 +70,8 @@ export interface Engine {
   factsAwake(record: NamedContainer, before: ContainerFacts): Promise<ContainerFacts>;
   /** The state of all workspaces' containers, by name of the container. */
   states(): Promise<ReadonlyMap<string, { id: string; state: ContainerFacts['state']; pid: number }>>;
+  /** Says that a container is about to be restored, so that the engine may get ready beside what comes before. */
+  expectRestore(): void;
   /** Wakes the container from the images that {@link ContainerFacts.checkpointDirectory} leads to. */
   restore(record: WorkspaceRecord): Promise<void>;
   /** Runs a command inside to its end; like all that is started from outside, it is in no snapshot. */
@@ -93,4 +95,6 @@ export interface Engine {
   freeAddress(taken: readonly string[]): Promise<string>;
   /** Whether a published port can be bound; answers the first that can't. */
   firstTakenPort(ports: readonly PublishedPort[]): Promise<PublishedPort | null>;
+  /** Ends what was started for {@link expectRestore}. */
+  end(): Promise<void>;
 }

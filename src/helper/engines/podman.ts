@@ -5,6 +5,8 @@ import * as z from 'zod';
 import { ForkpointError } from '../../protocol/errors.ts';
 import type { PublishedPort } from '../../protocol/workspace.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
+import { failureText } from '../host/failureText.ts';
+import type { Log } from '../host/log.ts';
 import { poll } from '../host/poll.ts';
 import { isRunning } from '../host/processes.ts';
 import { replaceFile } from '../host/replaceFile.ts';
@@ -21,8 +23,10 @@ import type {
   NamedContainer,
   PlacedContainer,
 } from './engine.ts';
+import { PodmanService } from './podmanService.ts';
 import { siblingConfiguration } from './siblingConfiguration.ts';
 import type { ContainerIdentity } from './siblingConfiguration.ts';
+import { endUnfinishedRestore } from './unfinishedRestore.ts';
 
 /** Network of the workspaces. Addresses are given by us, outside the range of automatic leases (H20). */
 const NETWORK = 'forkpoint';
@@ -41,22 +45,21 @@ const ENVIRONMENT = { PODMAN_IGNORE_CGROUPSV1_WARNING: '1' };
 /** How long a container may take to be restored: 4 GiB eagerly take seconds, cold disks a minute. */
 const RESTORE_TIMEOUT_MS = 600_000;
 
-const InspectSchema = z.tuple([
-  z.object({
-    Id: z.string(),
-    State: z.object({
-      Status: z.string(),
-      Pid: z.int(),
-      ConmonPid: z.int().optional(),
-      StartedAt: z.string().optional(),
-      RestoredAt: z.string().optional(),
-    }),
-    AppArmorProfile: z.string().default(''),
-    StaticDir: z.string(),
-    PidFile: z.string(),
-    ConmonPidFile: z.string(),
+const InspectedSchema = z.object({
+  Id: z.string(),
+  State: z.object({
+    Status: z.string(),
+    Pid: z.int(),
+    ConmonPid: z.int().optional(),
+    StartedAt: z.string().optional(),
+    RestoredAt: z.string().optional(),
   }),
-]);
+  AppArmorProfile: z.string().default(''),
+  StaticDir: z.string(),
+  PidFile: z.string(),
+  ConmonPidFile: z.string(),
+});
+const InspectSchema = z.tuple([InspectedSchema]);
 
 const ListSchema = z.array(
   z.object({ Id: z.string(), Names: z.array(z.string()), State: z.string(), Pid: z.int().optional() }),
@@ -86,7 +89,7 @@ const NO_CONTAINER: ContainerFacts = {
   monitorPidFile: '',
 };
 
-/** Podman, through its command line, run as root: rootless Podman can't checkpoint. */
+/** Podman, run as root: rootless Podman can't checkpoint. Through its command line, and what a restore waits for through its service. */
 export class Podman implements Engine {
   /** What was last said of containers, by name: where their files are does not change. */
   private readonly seen = new Map<string, ContainerFacts>();
@@ -95,11 +98,28 @@ export class Podman implements Engine {
   /** The network was there when it was last looked for. */
   private hasNetwork = false;
 
-  /** @param startedBy the command that starts containers through another one, if it is to */
+  private readonly service: PodmanService;
+
+  /**
+   * @param socket of its service; in a directory that is root's alone
+   * @param startedBy the command that starts containers through another one, if it is to
+   */
   constructor(
     private readonly run: Run,
+    private readonly log: Log,
+    socket: string,
     private readonly startedBy: () => Promise<readonly string[]>,
-  ) {}
+  ) {
+    this.service = new PodmanService(socket, (args, options) => this.podman(args, options), log);
+  }
+
+  expectRestore(): void {
+    void this.service.start();
+  }
+
+  async end(): Promise<void> {
+    await this.service.end();
+  }
 
   async chooseRuntime(): Promise<'runc' | 'crun'> {
     for (const runtime of ['runc', 'crun'] as const) {
@@ -222,21 +242,8 @@ export class Podman implements Engine {
   }
 
   async facts(record: NamedContainer): Promise<ContainerFacts> {
-    const { stdout, exitCode, stderr } = await this.podman(
-      ['container', 'inspect', record.engine.container],
-      { accept: [0, 125] },
-    );
-    if (exitCode !== 0) {
-      if (!/no such container/i.test(stderr)) {
-        throw new ForkpointError(
-          'command.failed',
-          { command: 'podman container inspect', status: 'exit 125' },
-          { detail: stderr },
-        );
-      }
-      return NO_CONTAINER;
-    }
-    const [container] = InspectSchema.parse(JSON.parse(stdout));
+    const container = await this.inspect(record.engine.container);
+    if (container === null) return NO_CONTAINER;
     const monitorPid = container.State.ConmonPid ?? 0;
     const believesRunning = isRunningState(container.State.Status);
     const isAlive = believesRunning && isRunning(container.State.Pid);
@@ -260,6 +267,23 @@ export class Podman implements Engine {
     this.seen.set(record.engine.container, facts);
     if (!isAlive) this.restingSince.set(container.PidFile, await writtenAt(container.PidFile));
     return facts;
+  }
+
+  /** What Podman says of a container; null when it has none of that name. */
+  private async inspect(name: string): Promise<z.infer<typeof InspectedSchema> | null> {
+    const answer = await this.service.ask('GET', `/containers/${encodeURIComponent(name)}/json`, [200, 404]);
+    if (answer?.status === 404) return null;
+    if (answer !== null) return InspectedSchema.parse(JSON.parse(answer.body));
+    const { stdout, exitCode, stderr } = await this.podman(['container', 'inspect', name], {
+      accept: [0, 125],
+    });
+    if (exitCode === 0) return InspectSchema.parse(JSON.parse(stdout))[0];
+    if (/no such container/i.test(stderr)) return null;
+    throw new ForkpointError(
+      'command.failed',
+      { command: 'podman container inspect', status: 'exit 125' },
+      { detail: stderr },
+    );
   }
 
   async factsQuickly(record: NamedContainer): Promise<ContainerFacts> {
@@ -311,19 +335,31 @@ export class Podman implements Engine {
   }
 
   async restore(record: WorkspaceRecord): Promise<void> {
-    await this.podman(
-      [
-        '--runtime',
-        record.engine.runtime,
-        'container',
-        'restore',
-        '--keep',
-        '--tcp-established',
-        '--file-locks',
-        record.engine.container,
-      ],
-      { timeoutMs: RESTORE_TIMEOUT_MS },
+    try {
+      await this.wake(record);
+    } catch (error) {
+      const { id } = record.engine;
+      await endUnfinishedRestore(this.run, { id, address: record.spec.address }).catch((problem: unknown) =>
+        this.log.error(`what is left of a restore of ${record.name}: ${failureText(problem)}`),
+      );
+      throw error;
+    }
+  }
+
+  private async wake(record: WorkspaceRecord): Promise<void> {
+    const { runtime, container } = record.engine;
+    await this.service.start();
+    const answer = await this.service.ask(
+      'POST',
+      `/containers/${encodeURIComponent(container)}/restore?keep=true&tcpEstablished=true&fileLocks=true`,
+      [200],
+      RESTORE_TIMEOUT_MS,
     );
+    if (answer !== null) return;
+    const options = ['--keep', '--tcp-established', '--file-locks'];
+    await this.podman(['--runtime', runtime, 'container', 'restore', ...options, container], {
+      timeoutMs: RESTORE_TIMEOUT_MS,
+    });
   }
 
   async exec(

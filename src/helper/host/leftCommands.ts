@@ -32,7 +32,8 @@ export async function takeOverCommands(log: Log): Promise<void> {
   process.env[MARK] = own;
   for (const command of leftCommands(own)) {
     log.warn(`${command.name} of an earlier daemon is still at work, process ${String(command.pid)}`);
-    if (!isWaitedFor(command)) signalProcess(command.pid, 'SIGKILL');
+    if (isEngineService(command)) signalProcess(command.pid, 'SIGTERM');
+    else if (!isWaitedFor(command)) signalProcess(command.pid, 'SIGKILL');
   }
   const watches = (): boolean => leftCommands(own).some(isWatchdog);
   await poll(() => !watches(), { everyMs: 20, timeoutMs: WATCHDOG_MS });
@@ -59,17 +60,23 @@ function isWatchdog({ args }: Pick<LeftCommand, 'args'>): boolean {
   return args.includes('/watchdog.sh');
 }
 
+/** It does what it was asked for, and then waits for more, see `engines/podmanService.ts`; told to end, it does so in between. */
+function isEngineService({ name, args }: Pick<LeftCommand, 'name' | 'args'>): boolean {
+  return name === 'podman' && args.includes(' system service ');
+}
+
 /** Monitors of containers and guards of lazy restores outlive their daemon by design. */
 function isLasting({ name, args }: LeftCommand): boolean {
   return name === 'conmon' || args.includes('/lazy-pages.sh') || args.includes('criu lazy-pages');
 }
 
-/** Commands of daemons that have ended, but for those that outlive theirs by design. */
+/** Commands of daemons that have ended, but for those that outlive theirs by design, or end by themselves when they are done. */
 export function abandonedCommands(): Pick<LeftCommand, 'pid' | 'name'>[] {
-  return markedCommands((mark) => {
+  const abandoned = markedCommands((mark) => {
     const [pid = '', startTime = ''] = mark.split('-');
     return !isRunning(Number(pid), startTime);
   });
+  return abandoned.filter((command) => !isEngineService(command));
 }
 
 function leftCommands(own: string): LeftCommand[] {

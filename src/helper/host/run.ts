@@ -15,7 +15,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
   /** Written to its standard input, which is empty otherwise. */
   readonly input?: string | Uint8Array;
-  /** Ends it with SIGKILL after that; 60 000 ms unless given. */
+  /** Ends it with SIGKILL after that; 60 000 ms unless given, 0 for never. */
   readonly timeoutMs?: number;
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;

@@ -115,7 +115,7 @@ export async function createServices(given: {
       if (id !== undefined && catalogue.hasWorkspace(id)) emit.changed({ workspace: id, created: null });
     }),
     trash: new Trash(layout.trash(), subvolumes, log),
-    engine: new Podman(run, async () =>
+    engine: new Podman(run, log, path.join(given.paths.runDirectory, 'podman.sock'), async () =>
       (await areChangesTracked()) ? withoutHugePages(assets.withoutHugePages) : [],
     ),
     lazyPages: new LazyPages(assets.lazyPages, (id) => `${layout.workspace(id)}/lazy-pages.status`),
@@ -219,7 +219,7 @@ function startBackground(
       void queue.close();
       await unhurried.close();
       await round;
-      await parts.trash.stop();
+      await Promise.all([parts.trash.stop(), parts.engine.end()]);
     },
     hasWork: () => api.isOn || expiryHasWork || queue.isBusy || unhurried.isBusy || parts.trash.isEmptying,
     // What is unhurried is broken off, and begun again by the successor.

@@ -58,6 +58,7 @@ export function copyWorkspace(
       try {
         const original = parts.catalogue.workspace(id);
         const isStateful = snapshot.stateful && !params.cold;
+        if (isStateful) parts.engine.expectRestore();
         await verifySnapshot(parts, original, snapshot, isStateful);
         await requireSpace(parts.layout.root, 0);
         const plans = names.map((name, index): Plan => ({

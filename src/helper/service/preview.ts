@@ -25,6 +25,7 @@ export async function previewRestore(
 ): Promise<Preview> {
   const workspace = parts.catalogue.workspace(params.container);
   const snapshot = parts.catalogue.snapshot(workspace, params.name);
+  if (snapshot.stateful) parts.engine.expectRestore();
   let preview: Preview = {
     snapshot: snapshot.name,
     files: null,

@@ -89,6 +89,7 @@ export async function restoreInTurn(
   const steps = new Steps('restore', workspace.name, call, parts.log);
   if (failed === null) await steps.run('wait', () => waitForLazyRestore(parts, workspace, call.signal));
   else if (workspace.lazy?.pid !== failed.pid) throw new ForkpointError('operation.cancelled');
+  if (target.stateful && !params.cold) parts.engine.expectRestore();
   // Goes on beside all that stops nothing, and is awaited before anything is stopped, or the turn is given up.
   const asked = ensureContainer(parts, workspace);
   asked.catch(() => undefined);

@@ -49,6 +49,8 @@ const sound = {
 /** A file beside this one. */
 export const ownFile = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const rootfs = '/srv/small';
+/** Found before the real one. */
+const brokenPodman = '/usr/local/sbin/podman';
 const logFile = '/var/log/forkpoint/helper.log';
 
 /** A workspace of a few files, whose programs notice by themselves when their memory and files disagree. */
@@ -151,6 +153,23 @@ export async function killDaemon(host: TestHost): Promise<void> {
     '-c',
     `kill -9 ${String(pid)}; while kill -0 ${String(pid)} 2>/dev/null; do sleep 0.01; done`,
   ]);
+}
+
+/** Has the engine's service end, which stays for a while after it was last asked. */
+export async function endEngineService(host: TestHost): Promise<void> {
+  const find = "pgrep -f '^podman system service'";
+  await host.run(['sh', '-c', `kill $(${find}) 2>/dev/null; while ${find} > /dev/null; do sleep 0.01; done`]);
+}
+
+/** From here on Podman fails where its arguments are such, and as a service; until {@link mendPodman}. */
+export async function breakPodman(host: TestHost, pattern: string): Promise<void> {
+  const script = `#!/bin/sh\ncase "$*" in "system service"*|${pattern}) echo broken >&2; exit 126;; esac\nexec /usr/bin/podman "$@"\n`;
+  await host.run(['sh', '-c', `cat > ${brokenPodman}; chmod 755 ${brokenPodman}`], { input: script });
+  await endEngineService(host);
+}
+
+export async function mendPodman(host: TestHost): Promise<void> {
+  await host.run(['rm', '-f', brokenPodman]);
 }
 
 /**

@@ -1,0 +1,49 @@
+import { readdir, rm } from 'node:fs/promises';
+import * as path from 'node:path';
+import { poll } from '../host/poll.ts';
+import { commandLines } from '../host/processes.ts';
+import type { Run } from '../host/run.ts';
+import { Cgroup } from './cgroup.ts';
+
+/** Where Podman mounts the network namespaces of containers (go.podman.io/common/pkg/netns). */
+const NAMESPACES = '/run/netns';
+
+/** How long what goes on without Podman may take, in milliseconds. */
+const ENDING_MS = 60_000;
+
+/**
+ * Ends what is left of a restore that Podman began and did not finish, because it was killed: the monitor, the runtime and CRIU
+ * go on without it, and would get in the way of whatever is done next; and a network namespace that it had no time to
+ * write down keeps the container's address in the network.
+ */
+export async function endUnfinishedRestore(
+  run: Run,
+  container: { readonly id: string; readonly address: string },
+): Promise<void> {
+  const { id, address } = container;
+  const isOver = async (): Promise<boolean> => {
+    const programs = commandLines().map(({ args }) => ({ name: path.basename(args[0] ?? ''), args }));
+    const own = programs.filter(({ args }) => args.includes(id));
+    // CRIU's own code may be at work inside the processes as long as the runtime is there.
+    if (!own.some(({ name }) => name === 'runc' || name === 'crun'))
+      await Cgroup.findThroughAnyMember(id)?.killAll();
+    return !own.some(({ name }) => name !== 'podman') && !programs.some(({ name }) => name === 'netavark');
+  };
+  await poll(isOver, { everyMs: 20, timeoutMs: ENDING_MS });
+  // What it has written down it takes back itself; the next restore would count on it.
+  await run('podman', ['container', 'cleanup', id]);
+  for (const name of await readdir(NAMESPACES).catch(() => [])) {
+    if (name.startsWith('netns-')) await removeNamespace(run, path.join(NAMESPACES, name), address);
+  }
+}
+
+/** Removes a network namespace that has the address, and with it its end of the network (ip-netns(8)). */
+async function removeNamespace(run: Run, file: string, address: string): Promise<void> {
+  const { exitCode, stdout } = await run('nsenter', [`--net=${file}`, '--', 'ip', '-oneline', 'address'], {
+    // It may have gone since.
+    accept: [0, 1],
+  });
+  if (exitCode !== 0 || !stdout.includes(` ${address}/`)) return;
+  await run('umount', [file]);
+  await rm(file, { force: true });
+}
