@@ -4,7 +4,6 @@ import { requireNoDamage } from './fsckReport.ts';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import { chooseSeed, randomNumbers } from './random.ts';
 import {
-  SmallWorkspace,
   createArguments,
   daemonPid,
   endOfLog,
@@ -15,7 +14,9 @@ import {
   logSince,
   makeRootfs,
   type Sight,
+  SmallWorkspace,
   whenLogged,
+  withoutUnit,
 } from './small/smallWorkspace.ts';
 
 /**
@@ -81,14 +82,18 @@ describe('a crash of the daemon', function () {
   let small: SmallWorkspace;
   /** Where the daemon that runs, or the one that is started next, kills itself. */
   let armedFor = '';
+  /** Other processes of the host, before anything was killed. */
+  let processesBefore: readonly string[] = [];
 
   before(async () => {
     host = await bootHost({ name: 'crash', ifRunning: 'replace' });
+    await withoutUnit(host);
     small = await SmallWorkspace.create(host, 'small');
     await small.mark('target');
     await run(['snapshots', 'create', '-c', 'small', '--alias', 'target']);
     await small.mark('cold');
     await run(['snapshots', 'create', '-c', 'small', '--alias', 'cold', '--mode', 'stateless']);
+    processesBefore = (await small.look('running')).others;
   });
 
   beforeEach(async () => {
@@ -389,7 +394,9 @@ describe('a crash of the daemon', function () {
   /** No process, container or network namespace without a workspace. */
   function requireNothingElse(sight: Sight, running: number): void {
     assert.deepEqual(
-      sight.others.filter((one) => !expectedProcesses.some((pattern) => pattern.test(one))),
+      sight.others.filter(
+        (one) => !processesBefore.includes(one) && !expectedProcesses.some((pattern) => pattern.test(one)),
+      ),
       [],
     );
     assert.equal(sight.namespaces, running, 'named network namespaces');

@@ -11,6 +11,7 @@ import {
   type Sight,
   SmallWorkspace,
   spoilImage,
+  withoutUnit,
 } from './small/smallWorkspace.ts';
 
 const FailureSchema = z.object({
@@ -46,6 +47,7 @@ describe('a restore that fails', function () {
 
   before(async () => {
     host = await bootHost({ name: 'rollback', ifRunning: 'replace' });
+    await withoutUnit(host);
     small = await SmallWorkspace.create(host, 'small');
     snapshots = `/var/lib/forkpoint/snapshots/${small.id}`;
     await small.mark('good');

@@ -86,7 +86,7 @@ describe("the engine's service", function () {
     await small.requireSound('running');
   });
 
-  it('does not take the workspace with it when it is killed in the middle of a restore', async () => {
+  it('H13 killed in the middle of a restore leaves nothing at work, and the workspace is put back', async () => {
     await small.mark('now');
     const outcome = await whenLogged(
       host,

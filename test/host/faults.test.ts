@@ -17,6 +17,7 @@ import {
   type Sight,
   SmallWorkspace,
   whenLogged,
+  withoutUnit,
 } from './small/smallWorkspace.ts';
 import { until } from './workspace.ts';
 
@@ -57,6 +58,7 @@ describe('a fault of the host', function () {
 
   before(async () => {
     host = await bootHost({ name: 'faults', ifRunning: 'replace', poolSizeBytes: 3 * 1024 ** 3 });
+    await withoutUnit(host);
     small = await SmallWorkspace.create(host, 'small');
     await small.mark('target');
     await run(['snapshots', 'create', '-c', 'small', '--alias', 'target', '--mode', 'stateful']);

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import * as z from 'zod';
 import { bootHost, endHost, enterOptions, type TestHost } from './machine/machine.ts';
-import { SmallWorkspace, endOfLog, forkpoint, forkpointJson, killDaemon } from './small/smallWorkspace.ts';
+import {
+  endOfLog,
+  forkpoint,
+  forkpointJson,
+  killDaemon,
+  SmallWorkspace,
+  withoutUnit,
+} from './small/smallWorkspace.ts';
 import { fsck, requireNoDamage, type FsckReport } from './fsckReport.ts';
 import { until } from './workspace.ts';
 
@@ -38,6 +45,7 @@ describe('forkpoint fsck', function () {
 
   before(async () => {
     host = await bootHost({ name: 'fsck-test', ifRunning: 'replace' });
+    await withoutUnit(host);
     small = await SmallWorkspace.create(host, 'small');
     workspace = `${pool}/workspaces/${small.id}`;
     snapshots = `${pool}/snapshots/${small.id}`;

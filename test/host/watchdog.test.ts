@@ -4,12 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import {
-  SmallWorkspace,
   endOfLog,
   forkpoint,
   forkpointJson,
   killDaemon,
   ownFile,
+  SmallWorkspace,
+  withoutUnit,
 } from './small/smallWorkspace.ts';
 
 /** Memory of the process whose dump lasts long enough to be killed in the middle, in MiB. */
@@ -25,6 +26,7 @@ describe('a freeze that is interrupted', function () {
 
   before(async () => {
     host = await bootHost({ name: 'watchdog', ifRunning: 'replace' });
+    await withoutUnit(host);
     small = await SmallWorkspace.create(host, 'small');
     freezer = await freezerOf(small);
     work = `/var/lib/forkpoint/workspaces/${small.id}/work`;

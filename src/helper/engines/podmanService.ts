@@ -57,11 +57,6 @@ export class PodmanService {
     private readonly log: Log,
   ) {}
 
-  /** Whether it was started and has not ended: it is about to answer, unless it can't be had. */
-  get isExpected(): boolean {
-    return this.answers !== null;
-  }
-
   /** Starts it, unless it runs. Answers false, and logs why, where it can't be had: never rejected. */
   start(): Promise<boolean> {
     this.answers ??= this.launch();
@@ -78,7 +73,7 @@ export class PodmanService {
    * Asks it, if it is expected.
    * @param path below `/libpod`, with its query
    * @param accept statuses that are answers, not failures
-   * @returns null when it is not there, and was asked nothing
+   * @returns null when nothing was done: it is not there, or broke off in the middle of a GET
    * @throws ForkpointError `command.failed`, with what Podman said
    */
   async ask(
@@ -91,20 +86,21 @@ export class PodmanService {
     const started = performance.now();
     const question = `podman ${method} ${path}`;
     const answer = await this.exchange(method, path, timeoutMs).catch((error: unknown) => {
+      if (method === 'GET') return null;
       throw new ForkpointError(
         'command.failed',
         { command: question, status: 'no answer' },
         { detail: failureText(error), cause: error },
       );
     });
-    const status = answer === null ? 'not there' : String(answer.status);
+    const status = answer === null ? 'no answer' : String(answer.status);
     this.log.debug(`asked ${question}: ${status}, ${(performance.now() - started).toFixed(1)} ms`);
     if (answer === null || accept.includes(answer.status)) return answer;
     throw new ForkpointError('command.failed', { command: question, status }, { detail: problemOf(answer) });
   }
 
   private async launch(): Promise<boolean> {
-    await rm(this.socket, { force: true });
+    await rm(this.socket, { force: true, recursive: true });
     let hasEnded = false;
     const args = ['system', 'service', '--time', String(LINGER_SECONDS), `unix://${this.socket}`];
     const onStart = (pid: number): void => {

@@ -155,6 +155,16 @@ export async function killDaemon(host: TestHost): Promise<void> {
   ]);
 }
 
+/**
+ * From here on it is the command line that starts the host's daemon, so that it gets the environment that {@link forkpoint}
+ * is given. Where systemd starts it, its unit gives it another one, and one that was killed is started anew.
+ */
+export async function withoutUnit(host: TestHost): Promise<void> {
+  const unit = '/etc/systemd/system/forkpoint.service';
+  const script = `[ ! -e ${unit} ] || { systemctl disable --now forkpoint.service && rm ${unit} && systemctl daemon-reload; }`;
+  await host.run(['sh', '-c', script]);
+}
+
 /** Has the engine's service end, which stays for a while after it was last asked. */
 export async function endEngineService(host: TestHost): Promise<void> {
   const find = "pgrep -f '^podman system service'";
