@@ -52,6 +52,7 @@ const expectedProcesses = [
   // In the background, too: what a snapshot would give back is measured, and what it changed is counted.
   /^btrfs filesystem du /,
   /^btrfs send /,
+  /^perl \S+\/share-pages\.pl /,
   // In the background too, for a safety snapshot to outlive a power cut.
   /^sync -f -- /,
 ];

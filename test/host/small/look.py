@@ -65,7 +65,8 @@ def look(workspace):
         "tables": output("nsenter", f"--net=/proc/{pid}/ns/net", "nft", "list", "tables").splitlines() if pid else [],
         "allContainers": len(containers),
         "workspaces": len(os.listdir(POOL / "workspaces")),
-        "namespaces": len([line for line in read("/proc/mounts").splitlines() if " /run/netns/" in line]),
+        # Where systemd shares mounts, each is there twice.
+        "namespaces": len({line.split()[1] for line in read("/proc/mounts").splitlines() if " /run/netns/" in line}),
         "trouble": read(files / "rootfs" / "trouble"),
         "counter": size(files / "rootfs" / "counter") // 12,
         "volumeCounter": size(files / "volumes" / "data" / "counter") // 12,
