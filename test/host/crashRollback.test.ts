@@ -3,11 +3,12 @@ import * as z from 'zod';
 import { requireNoDamage } from './fsckReport.ts';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import {
-  endEngineService,
   endOfLog,
   forkpoint,
   forkpointJson,
   killDaemon,
+  mendPodman,
+  replacePodman,
   type Sight,
   SmallWorkspace,
   spoilImage,
@@ -123,9 +124,7 @@ describe('a restore that fails', function () {
 
     it('keeps the state before, whatever becomes of the way back', async () => {
       // The engine fails from the first wake on, as one that is being upgraded does.
-      const podman = '/usr/local/bin/podman';
-      await host.run(['sh', '-c', `cat > ${podman} && chmod 755 ${podman}`], { input: fragileEngine });
-      await endEngineService(host);
+      await replacePodman(host, fragileEngine);
       const failures: Failure[] = [];
       try {
         for (const safety of ['stateless', 'none']) {
@@ -137,7 +136,8 @@ describe('a restore that fails', function () {
           await small.mark('now');
         }
       } finally {
-        await host.run(['rm', '-f', podman, '/run/engine-is-broken', '/run/engine-is-fragile']);
+        await mendPodman(host);
+        await host.run(['rm', '-f', '/run/engine-is-broken', '/run/engine-is-fragile']);
       }
       assert.deepEqual(
         failures.map(({ code }) => code),

@@ -338,8 +338,8 @@ export class Podman implements Engine {
     try {
       await this.wake(record);
     } catch (error) {
-      const { id } = record.engine;
-      await endUnfinishedRestore(this.run, { id, address: record.spec.address }).catch((problem: unknown) =>
+      const container = { id: record.engine.id, address: record.spec.address };
+      await endUnfinishedRestore(this.run, (args) => this.podman(args), container).catch((problem: unknown) =>
         this.log.error(`what is left of a restore of ${record.name}: ${failureText(problem)}`),
       );
       throw error;

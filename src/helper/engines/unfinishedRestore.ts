@@ -18,6 +18,7 @@ const ENDING_MS = 60_000;
  */
 export async function endUnfinishedRestore(
   run: Run,
+  podman: (args: readonly string[]) => Promise<unknown>,
   container: { readonly id: string; readonly address: string },
 ): Promise<void> {
   const { id, address } = container;
@@ -31,7 +32,7 @@ export async function endUnfinishedRestore(
   };
   await poll(isOver, { everyMs: 20, timeoutMs: ENDING_MS });
   // What it has written down it takes back itself; the next restore would count on it.
-  await run('podman', ['container', 'cleanup', id]);
+  await podman(['container', 'cleanup', id]);
   for (const name of await readdir(NAMESPACES).catch(() => [])) {
     if (name.startsWith('netns-')) await removeNamespace(run, path.join(NAMESPACES, name), address);
   }

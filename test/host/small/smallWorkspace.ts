@@ -171,11 +171,18 @@ export async function endEngineService(host: TestHost): Promise<void> {
   await host.run(['sh', '-c', `kill $(${find}) 2>/dev/null; while ${find} > /dev/null; do sleep 0.01; done`]);
 }
 
-/** From here on Podman fails where its arguments are such, and as a service; until {@link mendPodman}. */
-export async function breakPodman(host: TestHost, pattern: string): Promise<void> {
-  const script = `#!/bin/sh\ncase "$*" in "system service"*|${pattern}) echo broken >&2; exit 126;; esac\nexec /usr/bin/podman "$@"\n`;
+/** From here on a shell script stands before Podman, until {@link mendPodman}. */
+export async function replacePodman(host: TestHost, script: string): Promise<void> {
   await host.run(['sh', '-c', `cat > ${brokenPodman}; chmod 755 ${brokenPodman}`], { input: script });
   await endEngineService(host);
+}
+
+/** From here on Podman fails where its arguments are such, and as a service; until {@link mendPodman}. */
+export async function breakPodman(host: TestHost, pattern: string): Promise<void> {
+  await replacePodman(
+    host,
+    `#!/bin/sh\ncase "$*" in "system service"*|${pattern}) echo broken >&2; exit 126;; esac\nexec /usr/bin/podman "$@"\n`,
+  );
 }
 
 export async function mendPodman(host: TestHost): Promise<void> {
