@@ -84,6 +84,7 @@ describe('under load', function () {
         .sort((one, other) => one.localeCompare(other))
         .join(', ')}`,
     );
+    await traffic.lookAtAll(clientAt(0));
     await requireModel(traffic.explain());
     const all = await ask(host, 'containers/list', {});
     assert.ok(

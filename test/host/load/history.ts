@@ -16,6 +16,9 @@ export interface Order {
   readonly states: readonly [WorkspaceState, ...WorkspaceState[]];
 }
 
+/** Whether an order can be the one in which things happened, by what somebody saw meanwhile. */
+export type Witness = Recorded<(order: Order) => boolean>;
+
 /** Some of the changes in some order. */
 interface Path {
   readonly state: WorkspaceState;
@@ -30,11 +33,33 @@ interface Path {
 
 /**
  * Finds an order of the changes in which the model explains how each of them ended, and in which none comes before
- * another that had ended when it began (linearizability; Wing and Gong, 1993).
- * @throws an assertion error that shows how far an explanation leads, where there is none
+ * another that had ended when it began (linearizability; Wing and Gong, 1993). Of several, one that all witnesses admit:
+ * the answers to two notes that were written at the same time do not tell which of them is the last.
+ * @throws an assertion error that shows how far an explanation leads, where there is none. An order that is found and
+ *   that a witness does not admit is returned where there is no better one: the witness can say what is wrong with it.
  */
-export function explain(initial: WorkspaceState, history: readonly Recorded<Change>[]): Order {
+export function explain(
+  initial: WorkspaceState,
+  history: readonly Recorded<Change>[],
+  witnesses: readonly Witness[] = [],
+): Order {
   const changes = [...history].sort((a, b) => a.began - b.began);
+  const found = search(initial, changes, witnesses);
+  if ('states' in found) return found;
+  const unseen = search(initial, changes, []);
+  return 'states' in unseen ? unseen : assert.fail(describeEnd(unseen, changes));
+}
+
+/** The order, or the farthest that was come. */
+function search(
+  initial: WorkspaceState,
+  changes: readonly Recorded<Change>[],
+  witnesses: readonly Witness[],
+): Order | Path {
+  const inTime = [...witnesses].sort((a, b) => a.ended - b.ended);
+  /** Whoever looked can be asked once all is in the path that had begun when they had seen enough. */
+  const isDue = ({ whole }: Path, { ended }: Witness): boolean =>
+    ended <= (changes[whole]?.began ?? Infinity);
   const start: Path = {
     state: initial,
     before: null,
@@ -51,13 +76,23 @@ export function explain(initial: WorkspaceState, history: readonly Recorded<Chan
     if (path.length > farthest.length) farthest = path;
     const steps = possibleNow(path, changes).flatMap((index) => follow(path, changes, index) ?? []);
     for (const step of steps) {
-      const mark = `${String(step.whole)} ${[...step.ahead].sort((a, b) => a - b).join()} ${fingerprint(step.state)}`;
+      const order = orderOf(step);
+      const asked = inTime.filter((witness) => !isDue(path, witness) && isDue(step, witness));
+      if (!asked.every(({ what }) => what(order))) continue;
+      // What those have seen who are asked later tells two ways to the same state apart.
+      const unasked = inTime.filter((witness) => !isDue(step, witness));
+      const began = Math.min(...unasked.map((witness) => witness.began));
+      const mark = [
+        step.whole,
+        [...step.ahead].sort((a, b) => a - b).join(),
+        ...statesDuring(order, { began, ended: Infinity }).map(fingerprint),
+      ].join(' ');
       if (seen.has(mark)) continue;
       seen.add(mark);
       open.push(step);
     }
   }
-  return assert.fail(describeEnd(farthest, changes));
+  return farthest;
 }
 
 /** Which changes may come next, those that ended first last: they are tried first. */
@@ -89,9 +124,11 @@ function orderOf(path: Path): Order {
   const changes: Recorded<Change>[] = [];
   const states: [WorkspaceState, ...WorkspaceState[]] = [path.state];
   for (let one = path; one.before !== null && one.last !== null; one = one.before) {
-    changes.unshift(one.last);
-    states.unshift(one.before.state);
+    changes.push(one.last);
+    states.push(one.before.state);
   }
+  changes.reverse();
+  states.reverse();
   return { changes, states };
 }
 

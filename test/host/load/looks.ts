@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { OperationName, Result } from '../../../src/protocol/operations.ts';
 import type { SnapshotSummary } from '../../../src/protocol/snapshot.ts';
 import type { Workspace } from '../../../src/protocol/workspace.ts';
-import { changesDuring, describe, statesDuring, type Order, type Recorded } from './history.ts';
+import { changesDuring, describe, statesDuring, type Order, type Recorded, type Witness } from './history.ts';
 import { fieldsOf, find, shownFields, type Change, type Ended, type WorkspaceState } from './model.ts';
 
 /** Operations that look at workspaces and change none. */
@@ -10,6 +10,21 @@ export type LookName = Extract<
   OperationName,
   'snapshots/list' | 'snapshots/show' | 'snapshots/preview' | 'containers/show' | 'containers/list'
 >;
+
+/** Names by which a workspace is asked for. */
+interface Names {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** What a look at a workspace, or at all of them, says of the order of its changes; null where it was at another one. */
+export function witnessOf(look: Recorded<Ended<LookName>>, { id, name }: Names): Witness | null {
+  const { what } = look;
+  if (what.operation === 'containers/list')
+    return { ...look, what: (order) => wrongInList(look, id, order) === null };
+  const isAtIt = what.params.container === id || what.params.container === name;
+  return isAtIt ? { ...look, what: (order) => wrongLookAt(look, order) === null } : null;
+}
 
 /** What was seen is what was there, though operations may have gone on meanwhile. */
 export function requireTrueLook(
@@ -57,22 +72,23 @@ function wrongList(look: Recorded<Ended<LookName>>, orders: ReadonlyMap<string, 
   const { what } = look;
   if (what.operation !== 'containers/list') return null;
   if (what.outcome.kind === 'failed') return `it failed with ${what.outcome.code}`;
-  const shown = new Map(what.outcome.result.map((one) => [one.id as string, one]));
   const stranger = what.outcome.result.find((one) => !orders.has(one.id) && !isBeingMade(one, look, orders));
   if (stranger !== undefined) return `nobody made ${JSON.stringify(stranger)}`;
   for (const [id, order] of orders) {
-    const possible = possibleDuring(order, look);
-    const { states } = possible;
-    const workspace = shown.get(id);
-    if (workspace === undefined) {
-      if (states.every(({ exists }) => exists)) return `${id} is missing`;
-    } else if (!states.some(({ exists }) => exists)) return `${id} does not exist`;
-    else {
-      const wrong = wrongWorkspace(workspace, possible);
-      if (wrong !== null) return wrong;
-    }
+    const wrong = wrongInList(look, id, order);
+    if (wrong !== null) return wrong;
   }
   return null;
+}
+
+/** What a list of all workspaces says of one. */
+function wrongInList({ what, ...when }: Recorded<Ended<LookName>>, id: string, order: Order): string | null {
+  if (what.operation !== 'containers/list' || what.outcome.kind === 'failed') return null;
+  const possible = possibleDuring(order, { what, ...when });
+  const { states } = possible;
+  const workspace = what.outcome.result.find((one) => one.id === id);
+  if (workspace === undefined) return states.every(({ exists }) => exists) ? `${id} is missing` : null;
+  return states.some(({ exists }) => exists) ? wrongWorkspace(workspace, possible) : `${id} does not exist`;
 }
 
 /** Whether it says of itself that it is a fork under way, and is one that came to nothing later. */
@@ -91,14 +107,19 @@ function isBeingMade(
 }
 
 function wrongLook(
-  look: Recorded<Ended<Exclude<LookName, 'containers/list'>> | Ended<LookName>>,
+  look: Recorded<Ended<LookName>>,
   orders: ReadonlyMap<string, Order>,
   idOf: (reference: string) => string | undefined,
 ): string | null {
   const { what } = look;
   if (what.operation === 'containers/list') return null;
   const order = orders.get(idOf(what.params.container) ?? '');
-  if (order === undefined) return 'the test does not know that workspace';
+  return order === undefined ? 'the test does not know that workspace' : wrongLookAt(look, order);
+}
+
+function wrongLookAt(look: Recorded<Ended<LookName>>, order: Order): string | null {
+  const { what } = look;
+  if (what.operation === 'containers/list') return null;
   const possible = possibleDuring(order, look);
   const { states } = possible;
   if (what.outcome.kind === 'failed') {

@@ -4,7 +4,7 @@ import type { TestHost } from '../machine/machine.ts';
 import { Gate } from './gate.ts';
 import { explain, type Order, type Recorded } from './history.ts';
 import type { Disturbance, LoadClient } from './loadClient.ts';
-import { requireTrueLook, type LookName } from './looks.ts';
+import { requireTrueLook, witnessOf, type LookName } from './looks.ts';
 import { absent, TAKEN_NAME, type Change, type ChangeName, type Ended, type Outcome } from './model.ts';
 
 /** Snapshots that a workspace is let have before more are deleted than made: the pool is finite. */
@@ -100,9 +100,22 @@ export class Traffic {
     } else if (!place.isFork) await place.gate.alone(() => this.#thereAndBack(client, place));
   }
 
+  /** Looks at all that is there, with nobody changing anything. */
+  async lookAtAll(client: LoadClient): Promise<void> {
+    for (const { id } of this.places.filter(({ isGone }) => !isGone)) {
+      await this.#take(client, 'containers/show', { container: id });
+      await this.#take(client, 'snapshots/list', { container: id });
+    }
+  }
+
   /** Finds an order of all that happened, for each workspace, and holds what was seen against it. */
   explain(): ReadonlyMap<string, Order> {
-    const orders = new Map(this.places.map(({ id, history }) => [id, explain(absent, history)]));
+    const orders = new Map(
+      this.places.map((place) => {
+        const witnesses = this.#looks.flatMap((look) => witnessOf(look, place) ?? []);
+        return [place.id, explain(absent, place.history, witnesses)];
+      }),
+    );
     const idOf = (reference: string): string | undefined =>
       this.places.find(({ id, name }) => id === reference || name === reference)?.id;
     for (const look of this.#looks) requireTrueLook(look, orders, idOf);
@@ -154,21 +167,22 @@ export class Traffic {
   }
 
   async #look(client: LoadClient, place: Place): Promise<void> {
-    const look = async <N extends LookName>(operation: N, params: ParamsInput<N>): Promise<void> => {
-      const began = this.#now();
-      const outcome = await client.send(operation, params);
-      const what = { operation, params, outcome, isCancelled: false } as unknown as Ended<LookName>;
-      this.#looks.push({ what, who: client.name, began, ended: this.#now() });
-      this.#count(operation, outcome);
-    };
     const { container } = this.#addressed(place, {});
     const name = this.#reference(place);
     const choice = this.random();
-    if (choice < 0.35) await look('snapshots/list', { container });
-    else if (choice < 0.6) await look('snapshots/show', { container, name });
-    else if (choice < 0.75) await look('containers/show', { container });
-    else if (choice < 0.88) await look('containers/list', {});
-    else await look('snapshots/preview', { container, name });
+    if (choice < 0.35) await this.#take(client, 'snapshots/list', { container });
+    else if (choice < 0.6) await this.#take(client, 'snapshots/show', { container, name });
+    else if (choice < 0.75) await this.#take(client, 'containers/show', { container });
+    else if (choice < 0.88) await this.#take(client, 'containers/list', {});
+    else await this.#take(client, 'snapshots/preview', { container, name });
+  }
+
+  async #take<N extends LookName>(client: LoadClient, operation: N, params: ParamsInput<N>): Promise<void> {
+    const began = this.#now();
+    const outcome = await client.send(operation, params);
+    const what = { operation, params, outcome, isCancelled: false } as unknown as Ended<LookName>;
+    this.#looks.push({ what, who: client.name, began, ended: this.#now() });
+    this.#count(operation, outcome);
   }
 
   /** With nobody else at the workspace, files and processes go back and forth as they must. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { explain, statesDuring, type Recorded } from '../../host/load/history.ts';
-import { requireTrueLook, type LookName } from '../../host/load/looks.ts';
+import { requireTrueLook, witnessOf, type LookName } from '../../host/load/looks.ts';
 import {
   absent,
   next,
@@ -149,6 +149,39 @@ describe('the model of the load test', () => {
     assert.throws(() => look(4.5, 5, list()), /is missing/);
     assert.throws(() => look(11, 12, list(named(1))), /there is no/);
     assert.throws(() => look(4.5, 5, list(named(1), named(1))), /twice/);
+  });
+
+  it('takes the order that was seen, where the answers admit several', () => {
+    const noted = (note: string): Ended<ChangeName> => ({
+      operation: 'snapshots/note',
+      params: { container: 'web', name: named(1), note },
+      outcome: { kind: 'done', result: { ...shown(named(1)), note } },
+      isCancelled: false,
+    });
+    const history = [
+      at(1, 2, made),
+      at(3, 4, creation(named(1))),
+      // Answered late, as one is whose connection was cut.
+      at(5, 12, noted('first')),
+      at(6, 8, noted('last')),
+    ];
+    const seen = (note: string): Recorded<Ended<LookName>> => {
+      const look = list(named(1));
+      assert.ok(look.operation === 'snapshots/list' && look.outcome.kind === 'done');
+      const result = look.outcome.result.map((one) => ({ ...one, note }));
+      return at(13, 14, { ...look, outcome: { kind: 'done', result } });
+    };
+    const noteAfter = (look: Recorded<Ended<LookName>>): string | null | undefined => {
+      const witness = witnessOf(look, { id: 'ws-1', name: 'web' });
+      assert.ok(witness !== null);
+      const order = explain(absent, history, [witness]);
+      requireTrueLook(look, new Map([['web', order]]), (reference) => reference);
+      return order.states.at(-1)?.snapshots.get(named(1))?.note;
+    };
+    assert.equal(noteAfter(seen('first')), 'first');
+    assert.equal(noteAfter(seen('last')), 'last');
+    assert.throws(() => noteAfter(seen('neither')), /note of .* is "neither", and may be/);
+    assert.equal(witnessOf(seen('last'), { id: 'ws-2', name: 'other' }), null);
   });
 
   it('lets a fork that came to nothing be seen while it was being made, if it said so', () => {
