@@ -6,6 +6,9 @@ import { quote, sharedHost, TestWorkspace, until } from './workspace.ts';
 /** For how long streams are snapshotted and restored; with FORKPOINT_LONG=1 for as many rounds as are given. */
 const STREAM_MS = 30_000;
 const LONG_ROUNDS = 200;
+/** Found before the real one, and the file that makes it fail. */
+const wrappedSs = '/usr/local/sbin/ss';
+const failOnce = '/run/ss-fails-once';
 
 describe('hazards of connections', function () {
   this.timeout(90_000);
@@ -31,6 +34,24 @@ describe('hazards of connections', function () {
   }
 
   it('H22 a restore closes every connection to the outside at once, and none inside', async () => {
+    await requireClosed();
+    await host.run(['test', '-e', `/var/lib/forkpoint/workspaces/${workspace.id}/work/connections.closed`]);
+  });
+
+  it('H22 also where that can not be done before the processes run', async () => {
+    // For one call, which is the action script's.
+    await host.run(['sh', '-c', `cat > ${wrappedSs}; chmod 755 ${wrappedSs}`], {
+      input: `#!/bin/sh\n[ ! -e ${failOnce} ] || { rm ${failOnce}; exit 1; }\nexec /usr/bin/ss "$@"\n`,
+    });
+    try {
+      await requireClosed(() => host.run(['touch', failOnce]));
+      assert.equal((await host.exec(['test', '-e', failOnce])).exitCode, 1, 'ss did not fail');
+    } finally {
+      await host.run(['rm', '-f', wrappedSs, failOnce]);
+    }
+  });
+
+  async function requireClosed(prepare: () => Promise<unknown> = () => Promise.resolve()): Promise<void> {
     await onHost(outsideServer);
     // What is sent there is dropped: the connection stays half made.
     await host.run([
@@ -58,6 +79,7 @@ describe('hazards of connections', function () {
         'a snapshot alone closes nothing',
       );
       assert.deepEqual(snapshot.capture.outsideConnections.length, 3);
+      await prepare();
       await workspace.restore(snapshot.name);
 
       await until(async () => (await workspace.sh('ls /srv')).match(/ended-/g)?.length === 3, 3_000);
@@ -87,7 +109,7 @@ describe('hazards of connections', function () {
       await host.run(['nft', 'delete table inet hole']);
       await host.run(['pkill', '-f', 'outside server of H22']);
     }
-  });
+  }
 
   it('H23 sixteen saturated streams over loopback lose no byte, round after round', async function () {
     const isLong = process.env['FORKPOINT_LONG'] === '1';

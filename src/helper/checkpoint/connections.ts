@@ -9,36 +9,37 @@ const TABLE = ['inet', 'forkpoint_restore'];
 /** A connection within a namespace is made in less than that, in milliseconds. */
 const SETTLING_MS = 10;
 
-/**
- * Closes every TCP socket, in any connected state, whose peer is outside the network namespace of `pid`, so that its
- * program notices at once; then lets traffic out again (H22). Loopback and connections to its own addresses live on.
- * `ss` compares mapped addresses (::ffff:127.0.0.1) with v4 prefixes, see inet2_addr_match() of iproute2's ss.c.
- */
-export async function closeOutsideConnections(run: Run, pid: number): Promise<void> {
-  const inside = [`--net=/proc/${String(pid)}/ns/net`, '--'];
-  const own = await localAddresses(pid);
-  const filter = [
+/** The connections to the outside of the namespace of which these are the addresses, in the words of ss(8). */
+export function outsideFilter(own: readonly string[]): string {
+  const inside = [
     '127.0.0.0/8',
     '[::1]',
     ...own.map((address) => (address.includes(':') ? `[${address}]` : address)),
   ];
-  const outside = filter.map((address) => `not dst ${address}`).join(' and ');
+  return `( ${inside.map((address) => `not dst ${address}`).join(' and ')} )`;
+}
+
+/**
+ * Closes every TCP socket, in any connected state, whose peer is outside the network namespace of `pid`, so that its
+ * program notices at once; then lets traffic out again (H22). Loopback and connections to its own addresses live on.
+ * `ss` compares mapped addresses (::ffff:127.0.0.1) with v4 prefixes, see inet2_addr_match() of iproute2's ss.c.
+ * @param isDone the action script has done so, before the processes ran: only what it does not see is left
+ */
+export async function closeOutsideConnections(run: Run, pid: number, isDone: boolean): Promise<void> {
+  const inside = [`--net=/proc/${String(pid)}/ns/net`, '--'];
+  const own = await localAddresses(pid);
   // Connections within the namespace whose other end is not there, too: it belonged to a process that is in no snapshot,
   // one started from outside or the relay of a forwarded port.
   const isInside = ({ peer }: Connection): boolean => isLocal(addressOf(peer), own);
-  const abandoned = (await findAbandoned(() => readConnections(pid), isInside)).map(
-    ({ local, peer }) => `( src ${local} and dst ${peer} )`,
-  );
-  await run('nsenter', [
-    ...inside,
-    'ss',
-    '-K',
-    'state',
-    'connected',
-    [`( ${outside} )`, ...abandoned].join(' or '),
-  ]);
+  const abandoned = await findAbandoned(() => readConnections(pid), isInside);
+  const filters = [
+    ...(isDone ? [] : [outsideFilter(own)]),
+    ...abandoned.map(({ local, peer }) => `( src ${local} and dst ${peer} )`),
+  ];
+  if (filters.length > 0)
+    await run('nsenter', [...inside, 'ss', '-K', 'state', 'connected', filters.join(' or ')]);
   // Absent where CRIU ran no script; deleting what is not there is then the answer wanted.
-  await run('nsenter', [...inside, 'nft', 'delete', 'table', ...TABLE], { accept: [0, 1] });
+  if (!isDone) await run('nsenter', [...inside, 'nft', 'delete', 'table', ...TABLE], { accept: [0, 1] });
 }
 
 /**

@@ -72,6 +72,8 @@ export interface Engine {
   states(): Promise<ReadonlyMap<string, { id: string; state: ContainerFacts['state']; pid: number }>>;
   /** Says that a container is about to be restored, so that the engine may get ready beside what comes before. */
   expectRestore(): void;
+  /** Keeps what all containers share of the network in its place while `work` takes one from it and puts it back. */
+  whileNetworkIsHeld<T>(work: () => Promise<T>): Promise<T>;
   /** Wakes the container from the images that {@link ContainerFacts.checkpointDirectory} leads to. */
   restore(record: WorkspaceRecord): Promise<void>;
   /** Runs a command inside to its end; like all that is started from outside, it is in no snapshot. */
@@ -95,6 +97,8 @@ export interface Engine {
   freeAddress(taken: readonly string[]): Promise<string>;
   /** Whether a published port can be bound; answers the first that can't. */
   firstTakenPort(ports: readonly PublishedPort[]): Promise<PublishedPort | null>;
+  /** Takes away what a daemon that was killed has left of {@link whileNetworkIsHeld}. */
+  recover(): Promise<void>;
   /** Ends what was started for {@link expectRestore}. */
   end(): Promise<void>;
 }

@@ -23,6 +23,7 @@ import type {
   NamedContainer,
   PlacedContainer,
 } from './engine.ts';
+import { HeldBridge } from './heldBridge.ts';
 import { PodmanService } from './podmanService.ts';
 import { siblingConfiguration } from './siblingConfiguration.ts';
 import type { ContainerIdentity } from './siblingConfiguration.ts';
@@ -31,6 +32,7 @@ import { endUnfinishedRestore } from './unfinishedRestore.ts';
 /** Network of the workspaces. Addresses are given by us, outside the range of automatic leases (H20). */
 const NETWORK = 'forkpoint';
 const SUBNET_PREFIX = '10.209';
+const BRIDGE_ADDRESS = `${SUBNET_PREFIX}.0.1`;
 const AUTOMATIC_RANGE = `${SUBNET_PREFIX}.255.0/24`;
 /** First address of the workspaces: lower ones stay free for the bridge and the like. */
 const FIRST_HOST_NUMBER = 16;
@@ -99,6 +101,7 @@ export class Podman implements Engine {
   private hasNetwork = false;
 
   private readonly service: PodmanService;
+  private readonly bridge: HeldBridge;
 
   /**
    * @param socket of its service; in a directory that is root's alone
@@ -111,10 +114,24 @@ export class Podman implements Engine {
     private readonly startedBy: () => Promise<readonly string[]>,
   ) {
     this.service = new PodmanService(socket, (args, options) => this.podman(args, options), log);
+    this.bridge = new HeldBridge(run, BRIDGE_ADDRESS, log);
   }
 
   expectRestore(): void {
     void this.service.start();
+  }
+
+  async whileNetworkIsHeld<T>(work: () => Promise<T>): Promise<T> {
+    this.bridge.hold();
+    try {
+      return await work();
+    } finally {
+      this.bridge.release();
+    }
+  }
+
+  async recover(): Promise<void> {
+    await this.bridge.recover();
   }
 
   async end(): Promise<void> {
@@ -402,7 +419,7 @@ export class Podman implements Engine {
     // conmon waits for the cleanup that it starts, so its end tells that all is done.
     const isDone =
       before.monitorPid === 0 ||
-      (await poll(() => !isRunning(before.monitorPid), { everyMs: 4, timeoutMs: 30_000 }));
+      (await poll(() => !isRunning(before.monitorPid), { everyMs: 1, timeoutMs: 30_000 }));
     if (isDone) return;
     const { state } = await this.facts(record);
     if (state === 'running') throw new ForkpointError('workspace.notStopped', { workspace: record.name });

@@ -148,7 +148,7 @@ async function examineTraffic(
     workspace: workspace.id,
     mend: async () => {
       if (table.startsWith('CRIU')) await run('/bin/sh', [releaseNetwork, String(pid), cgroup.directory]);
-      else await closeOutsideConnections(run, pid);
+      else await closeOutsideConnections(run, pid, false);
     },
   }));
 }

@@ -15,6 +15,7 @@ import { PageSharing } from '../checkpoint/pageSharing.ts';
 import { Staging } from '../checkpoint/staging.ts';
 import { Podman } from '../engines/podman.ts';
 import { failureText } from '../host/failureText.ts';
+import { GracePeriods } from '../host/gracePeriods.ts';
 import type { HostOperation } from '../host/hostServices.ts';
 import type { Log } from '../host/log.ts';
 import type { Paths } from '../host/paths.ts';
@@ -118,6 +119,7 @@ export async function createServices(given: {
     engine: new Podman(run, log, path.join(given.paths.runDirectory, 'podman.sock'), async () =>
       (await areChangesTracked()) ? withoutHugePages(assets.withoutHugePages) : [],
     ),
+    gracePeriods: new GracePeriods(path.join(given.paths.runDirectory, 'grace-periods'), log),
     lazyPages: new LazyPages(assets.lazyPages, (id) => `${layout.workspace(id)}/lazy-pages.status`),
     pageSharing: new PageSharing(run, assets.sharePages, log),
     staging: new Staging(path.join(given.paths.runDirectory, 'staging'), run, log),

@@ -67,12 +67,8 @@ export async function takeSnapshotInTurn(
     startedAt: createdAt.toISOString(),
   };
   try {
-    const { taken, freezeMs, isOnDisk, afterThaw } = await takeLive(
-      parts,
-      workspace,
-      steps,
-      entry,
-      params.mode,
+    const { taken, freezeMs, isOnDisk, afterThaw } = await parts.gracePeriods.shortened(() =>
+      takeLive(parts, workspace, steps, entry, params.mode),
     );
     steps.passPointOfNoReturn();
     if (afterThaw !== null)

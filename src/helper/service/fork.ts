@@ -74,7 +74,9 @@ export function copyWorkspace(
             at: parts.now().toISOString(),
           },
         }));
-        const forks = await eachSideBySide(plans, (plan) => makeFork(parts, original, snapshot, plan, call));
+        const forks = await parts.gracePeriods.shortened(() =>
+          eachSideBySide(plans, (plan) => makeFork(parts, original, snapshot, plan, call)),
+        );
         isForked = forks.some((fork) => fork.ok);
         const [only] = forks;
         if (forks.length === 1 && only?.error) throw ForkpointError.from(only.error);
@@ -251,7 +253,7 @@ async function wakeFork(
   const facts = await parts.engine.factsAwake(woken, container);
   if (plan.isStateful) {
     await steps.run('connections', async () => {
-      await closeConnections(parts, facts);
+      await closeConnections(parts, woken, facts);
       await reloadSshServers(parts, facts);
     });
   }

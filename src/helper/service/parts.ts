@@ -10,6 +10,7 @@ import type { LazyPages } from '../checkpoint/lazyPages.ts';
 import type { PageSharing } from '../checkpoint/pageSharing.ts';
 import type { Staging } from '../checkpoint/staging.ts';
 import type { Engine } from '../engines/engine.ts';
+import type { GracePeriods } from '../host/gracePeriods.ts';
 import type { Log } from '../host/log.ts';
 import type { Run } from '../host/run.ts';
 import type { Subvolumes } from '../subvolumes/btrfs.ts';
@@ -33,6 +34,7 @@ export interface Parts {
   readonly trash: Trash;
   readonly subvolumes: Subvolumes;
   readonly engine: Engine;
+  readonly gracePeriods: GracePeriods;
   readonly assets: Assets;
   readonly lazyPages: LazyPages;
   readonly pageSharing: PageSharing;

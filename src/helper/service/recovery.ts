@@ -41,7 +41,9 @@ const UNATTENDED = { signal: new AbortController().signal, progress: () => undef
 
 /** Finishes or undoes all that an earlier daemon left, whenever and however it ended. Every step may be repeated. */
 export async function recover(parts: Parts): Promise<void> {
+  parts.gracePeriods.recover();
   await takeOverCommands(parts.log);
+  await parts.engine.recover();
   await parts.staging.clear();
   await thawAll(parts);
   for (const workspace of parts.catalogue.allWorkspaces()) await forgetLostMemory(parts, workspace);

@@ -84,6 +84,18 @@ export async function restoreInTurn(
   call: Call,
   failed: LazyRestoreRecord | null = null,
 ): Promise<Result<'snapshots/restore'>> {
+  return parts.engine.whileNetworkIsHeld(() =>
+    parts.gracePeriods.shortened(() => restoreVerified(parts, id, params, call, failed)),
+  );
+}
+
+async function restoreVerified(
+  parts: Parts,
+  id: WorkspaceId,
+  params: Pick<Params<'snapshots/restore'>, 'name' | 'safety' | 'cold'>,
+  call: Call,
+  failed: LazyRestoreRecord | null,
+): Promise<Result<'snapshots/restore'>> {
   const workspace = parts.catalogue.workspace(id);
   const target = parts.catalogue.snapshot(parts.catalogue.workspace(failed?.source ?? id), params.name);
   const steps = new Steps('restore', workspace.name, call, parts.log);
@@ -244,7 +256,7 @@ export async function concludeRestore(
       : steps.run('head', () => moveHead(parts, workspace, target, entry, lazy)),
     // What has just been started has no connection from before.
     entry.start && entry.isStateful
-      ? steps.run('connections', () => closeConnections(parts, facts))
+      ? steps.run('connections', () => closeConnections(parts, workspace, facts))
       : Promise.resolve(),
   ]);
   await steps.run('close', () => finishRestore(parts, record, entry));
@@ -557,7 +569,8 @@ async function rollBack(
       await wake(parts, workspace, targetOf(parts, entry), { isStateful: false, start: true }, facts, steps, {
         isLazy: false,
       });
-    if (undone.isStateful) await closeConnections(parts, await parts.engine.factsAwake(workspace, facts));
+    if (undone.isStateful)
+      await closeConnections(parts, workspace, await parts.engine.factsAwake(workspace, facts));
     await finishRestore(parts, workspace, entry);
     const isWhole = safety !== null && (safety.stateful || safety.statelessReason === null);
     return new ForkpointError(isWhole ? 'restore.rolledBack' : 'restore.stopped', args, { detail, cause });

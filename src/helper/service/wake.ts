@@ -202,11 +202,16 @@ async function startLazyPages(
 }
 
 /** Closes the connections to the outside of a workspace that was just woken, and lets traffic out (H22). */
-export async function closeConnections(parts: Parts, { pid }: ContainerFacts): Promise<void> {
+export async function closeConnections(
+  parts: Parts,
+  { id }: WorkspaceRecord,
+  { pid }: ContainerFacts,
+): Promise<void> {
   // It may have ended by itself: a program that runs for a moment only.
   if (pid === 0) return;
   try {
-    await closeOutsideConnections(parts.run, pid);
+    const isDone = await exists(path.join(parts.layout.work(id), 'connections.closed'));
+    await closeOutsideConnections(parts.run, pid, isDone);
   } catch (error) {
     // Its connections ended with it. Where a broken lazy restore has killed it, the supervisor restores again (H2). One that
     // is ending has no namespaces any more before it is gone (do_exit in kernel/exit.c).

@@ -4,6 +4,7 @@ Arguments: the workspace's id, whether its programs are waited for ("running" or
 given to what happens in the background.
 """
 
+import glob
 import json
 import os
 import pathlib
@@ -67,6 +68,8 @@ def look(workspace):
         "workspaces": len(os.listdir(POOL / "workspaces")),
         # Where systemd shares mounts, each is there twice.
         "namespaces": len({line.split()[1] for line in read("/proc/mounts").splitlines() if " /run/netns/" in line}),
+        # What is there only while a restore or a snapshot is under way.
+        "haste": sorted(glob.glob("/sys/class/net/forkpoint-*")) + glob.glob("/run/forkpoint/grace-periods"),
         "trouble": read(files / "rootfs" / "trouble"),
         "counter": size(files / "rootfs" / "counter") // 12,
         "volumeCounter": size(files / "volumes" / "data" / "counter") // 12,
@@ -94,7 +97,8 @@ def main():
         time.sleep(0.05)
         found = look(workspace)
         advances = found["counter"] > before["counter"] and found["pings"] > before["pings"]
-        is_settled = not found["trash"] and not found["journal"] and (advances or wanted != "running")
+        is_quiet = not found["trash"] and not found["journal"] and not found["haste"]
+        is_settled = is_quiet and (advances or wanted != "running")
         if is_settled or time.monotonic() > deadline:
             print(json.dumps({**found, "advances": advances}))
             return

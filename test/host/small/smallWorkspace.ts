@@ -23,6 +23,8 @@ const SightSchema = z.object({
   workspaces: z.number(),
   /** How many named network namespaces the host has. */
   namespaces: z.number(),
+  /** What makes a restore or a snapshot quick, and is there only meanwhile: files. */
+  haste: z.array(z.string()),
   /** What the programs inside noticed: nothing, while all is well. */
   trouble: z.string(),
   counter: z.number(),
@@ -79,10 +81,10 @@ export class SmallWorkspace {
   /** Looks, and requires that the workspace is whole, and that nothing half-done or thrown away is left on the host. */
   async requireSound(wanted: 'running' | 'stopped'): Promise<Sight> {
     const sight = await this.look(wanted);
-    const { engine, programs, frozen, advances, trouble, tables, journal, trash } = sight;
+    const { engine, programs, frozen, advances, trouble, tables, haste, journal, trash } = sight;
     assert.deepEqual(
-      { engine, programs: programs.length, frozen, advances, trouble, tables, journal, trash },
-      { ...sound[wanted], trouble: '', tables: [], journal: [], trash: [] },
+      { engine, programs: programs.length, frozen, advances, trouble, tables, haste, journal, trash },
+      { ...sound[wanted], trouble: '', tables: [], haste: [], journal: [], trash: [] },
     );
     return sight;
   }
