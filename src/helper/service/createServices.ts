@@ -33,6 +33,7 @@ import { promoteWorkspace } from './promote.ts';
 import { recover } from './recovery.ts';
 import { restoreSnapshot } from './restore.ts';
 import { Reach } from './reach.ts';
+import { HostKeys } from './hostKeys.ts';
 import type { Services } from './services.ts';
 import {
   deleteSnapshot,
@@ -120,6 +121,9 @@ export async function createServices(given: {
       (await areChangesTracked()) ? withoutHugePages(assets.withoutHugePages) : [],
     ),
     gracePeriods: new GracePeriods(path.join(given.paths.runDirectory, 'grace-periods'), log),
+    hostKeys: new HostKeys(run, path.join(given.paths.runDirectory, 'host-keys'), log, (title, work) =>
+      queue.add(title, work),
+    ),
     lazyPages: new LazyPages(assets.lazyPages, (id) => `${layout.workspace(id)}/lazy-pages.status`),
     pageSharing: new PageSharing(run, assets.sharePages, log),
     staging: new Staging(path.join(given.paths.runDirectory, 'staging'), run, log),

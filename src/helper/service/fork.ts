@@ -17,7 +17,7 @@ import type { ContainerFacts } from '../engines/engine.ts';
 import { containerPaths } from './container.ts';
 import { takeSnapshotInTurn } from './createSnapshot.ts';
 import { runForkHook } from './hooks.ts';
-import { giveNewIdentity, identityOf, reloadSshServers } from './identity.ts';
+import { giveNewIdentity, identityOf, newHostKeys, reloadSshServers } from './identity.ts';
 import type { Parts } from './parts.ts';
 import { presentWorkspace } from './presentWorkspace.ts';
 import { choosePorts } from './publishedPorts.ts';
@@ -214,6 +214,9 @@ async function wakeFork(
   steps: Steps,
 ): Promise<{ record: WorkspaceRecord; facts: ContainerFacts }> {
   const id = entry.workspace;
+  // Begun first, for nothing else may take as long.
+  const hostKeys = newHostKeys(parts, snapshot);
+  hostKeys.catch(() => undefined);
   const reserved = await parts.turns.take(CREATING, new AbortController().signal, async () => {
     await steps.run('journal', () => parts.journal.write(entry));
     return steps.run('reserve', () => reserve(parts, original, plan, id));
@@ -221,7 +224,9 @@ async function wakeFork(
   const live = (part: string): string => parts.layout.livePart(id, part);
   const cloneAll = (): Promise<void> => steps.run('files', () => cloneFiles(parts, snapshot, live));
   const identify = (): Promise<void> =>
-    steps.run('identity', () => giveNewIdentity(parts, reserved, live(ROOTFS), identityOf(parts, snapshot)));
+    steps.run('identity', async () =>
+      giveNewIdentity(reserved, live(ROOTFS), identityOf(parts, snapshot), await hostKeys),
+    );
   await cloneAll();
   await writeOptionFile(parts.layout.optionFile(id), {
     kind: 'dump',

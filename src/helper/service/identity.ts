@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { lstat, readFile, readdir, rm } from 'node:fs/promises';
 import * as path from 'node:path';
 import { ROOTFS } from '../catalogue/layout.ts';
 import type { Identity, SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
@@ -39,17 +38,36 @@ export function ownIdentity({ id, spec }: WorkspaceRecord): Identity {
   return { workspace: id, hostname: spec.hostname, address: spec.address };
 }
 
+/** New host keys of the types that a snapshot holds; of a type that nobody makes any more there is none. */
+export async function newHostKeys(
+  parts: Parts,
+  snapshot: Pick<SnapshotRecord, 'workspace' | 'name'>,
+): Promise<ReadonlyMap<string, Buffer>> {
+  const rootfs = parts.layout.snapshotPart(snapshot.workspace, snapshot.name, ROOTFS);
+  const made = new Map<string, Buffer>();
+  const names = [...(await readHostKeys(rootfs)).keys()];
+  await Promise.all(
+    names.map(async (name) => {
+      const type = HOST_KEY.exec(name)?.[1] ?? '';
+      if (!KEY_TYPES.includes(type)) return;
+      const key = await parts.hostKeys.take(type);
+      made.set(name, key.private);
+      made.set(`${name}.pub`, key.public);
+    }),
+  );
+  return made;
+}
+
 /** Gives a clone of another workspace's files an identity that nobody had before. Nothing may run in `rootfs` yet (H25). */
 export async function giveNewIdentity(
-  parts: Parts,
   workspace: WorkspaceRecord,
   rootfs: string,
   before: Identity,
+  hostKeys: ReadonlyMap<string, Buffer>,
 ): Promise<void> {
-  const names = [...(await readHostKeys(rootfs)).keys()];
   await giveIdentity(rootfs, before, ownIdentity(workspace), {
     machineId: `${randomBytes(16).toString('hex')}\n`,
-    hostKeys: await makeHostKeys(parts, workspace.spec.hostname, names),
+    hostKeys,
   });
 }
 
@@ -144,30 +162,6 @@ async function readHostKeys(rootfs: string): Promise<Map<string, Buffer>> {
     if (content !== null) found.set(name, content);
   }
   return found;
-}
-
-/** New keys of the same types; of a type that nobody makes any more there is none. */
-async function makeHostKeys(
-  parts: Parts,
-  hostname: string,
-  names: readonly string[],
-): Promise<Map<string, Buffer>> {
-  const made = new Map<string, Buffer>();
-  const types = names
-    .flatMap((name) => HOST_KEY.exec(name)?.[1] ?? [])
-    .filter((type) => KEY_TYPES.includes(type));
-  if (types.length === 0) return made;
-  const directory = await mkdtemp(path.join(tmpdir(), 'forkpoint-keys-'));
-  try {
-    for (const type of types) {
-      const file = path.join(directory, `ssh_host_${type}_key`);
-      await parts.run('ssh-keygen', ['-q', '-t', type, '-N', '', '-C', `root@${hostname}`, '-f', file]);
-      for (const one of [file, `${file}.pub`]) made.set(path.basename(one), await readFile(one));
-    }
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-  return made;
 }
 
 /** The content of a regular file; null for anything else. */

@@ -13,6 +13,7 @@ import type { Engine } from '../engines/engine.ts';
 import type { GracePeriods } from '../host/gracePeriods.ts';
 import type { Log } from '../host/log.ts';
 import type { Run } from '../host/run.ts';
+import type { HostKeys } from './hostKeys.ts';
 import type { Subvolumes } from '../subvolumes/btrfs.ts';
 import type { ImageOrigin } from '../catalogue/records.ts';
 
@@ -36,6 +37,7 @@ export interface Parts {
   readonly engine: Engine;
   readonly gracePeriods: GracePeriods;
   readonly assets: Assets;
+  readonly hostKeys: HostKeys;
   readonly lazyPages: LazyPages;
   readonly pageSharing: PageSharing;
   readonly staging: Staging;

@@ -45,6 +45,7 @@ export async function recover(parts: Parts): Promise<void> {
   await takeOverCommands(parts.log);
   await parts.engine.recover();
   await parts.staging.clear();
+  await parts.hostKeys.clear();
   await thawAll(parts);
   for (const workspace of parts.catalogue.allWorkspaces()) await forgetLostMemory(parts, workspace);
   const { entries, unreadable } = await parts.journal.read();

@@ -22,6 +22,23 @@ const places = {
 
 const environment = { INCUS_DIR: places.daemon } as const;
 
+/** Comes first on the daemon's PATH, which LXC looks for CRIU on. */
+const ownPrograms = `${places.daemon}/bin`;
+/**
+ * LXC tells CRIU the container's cgroup as CONTROLLERS:PATH, the path without its first slash. Where the cgroup has no
+ * controllers, it gives the path alone, which CRIU takes for one in every hierarchy, v1's too, and follows as it is. An
+ * empty name before the colon means v2 alone. (v2's root may have a controller, for v1 leaves some out, but hands it
+ * down only after a test host with cgroup v2 was booted on the machine.)
+ */
+const criuScript = `#!/bin/sh
+for argument; do
+    shift
+    case $argument in lxc.payload.*) argument=:/$argument ;; esac
+    set -- "$@" "$argument"
+done
+exec /usr/sbin/criu "$@"
+`;
+
 /**
  * Neither Incus nor its LXC knows cgroup v1 any more. So the daemon gets a view of its own: of v2 alone, which there is
  * beside v1, without controllers, and of a part of it that is known to be Incus', for the host has none of its own there.
@@ -141,12 +158,16 @@ export class Incus implements Contestant {
 
 /** Starts the daemon, without a pipe of this program's. */
 async function serve(): Promise<ChildProcess> {
-  await mkdir(places.daemon, { recursive: true });
+  await mkdir(ownPrograms, { recursive: true });
+  await writeFile(`${ownPrograms}/criu`, criuScript, { mode: 0o755 });
   const output = await open(log, 'w');
   const child = spawn(
     'unshare',
     ['--mount', '--propagation', 'private', 'sh', '-c', startScript, 'sh', daemon],
-    { stdio: ['ignore', output.fd, output.fd], detached: true, env: { ...process.env, ...environment } },
+    {
+      ...{ stdio: ['ignore', output.fd, output.fd], detached: true },
+      env: { ...process.env, ...environment, PATH: `${ownPrograms}:${process.env['PATH'] ?? ''}` },
+    },
   );
   await output.close();
   return child;
