@@ -126,6 +126,7 @@ function describeIncus(figures: readonly Figure[]): string[] {
       "but empty, and filled with the workspace's files and an init that sets its fixed address on a plain bridge, on which the host looks for it every 10 ms. " +
       '`raw.lxc` names that init, takes away the console (`lxc.console.path = none`: with one, the restore fails) and the ' +
       'AppArmor profile (`lxc.apparmor.profile =`: LXC names one to CRIU, which refuses where the kernel has no AppArmor). ' +
+      'A script before CRIU says that the cgroup which LXC names to it is one of v2 alone. ' +
       'Each round starts the container anew first, unmeasured, because LXC 7.0.0 cannot dump what it has restored. ' +
       "Half a second of its restore is a pause in the hook with which Debian's LXCFS ends a container; the restore of one " +
       `that is down already took ${down}. ${failed} of ${failures.length} rounds failed.`,

@@ -59,17 +59,7 @@ export class HostKeys {
     try {
       const file = path.join(directory, 'key');
       // Its comment is for people alone (sshd(8), authorized_keys), and no fork's name is known yet.
-      const [command = 'ssh-keygen', ...args] = [
-        ...before,
-        'ssh-keygen',
-        '-q',
-        '-t',
-        type,
-        '-N',
-        '',
-        '-C',
-        'root',
-      ];
+      const [command, ...args] = [...before, 'ssh-keygen', '-q', '-t', type, '-N', '', '-C', 'root'];
       await this.run(command, [...args, '-f', file]);
       const [secret, shown] = await Promise.all([readFile(file), readFile(`${file}.pub`)]);
       return { private: secret, public: shown };

@@ -157,7 +157,13 @@ async function restoreAsked(
   await steps.run('journal', () => parts.journal.write(entry));
   let downFrom: number;
   try {
-    await steps.run('prepare', () => prepareFiles(parts, workspace, target));
+    // Side by side, so that they share one commit of the pool.
+    await together([
+      steps.run('prepare', () => prepareFiles(parts, workspace, target)),
+      safety === null || facts.state !== 'running'
+        ? Promise.resolve()
+        : steps.run('flush', () => parts.subvolumes.sync(parts.layout.root)),
+    ]);
     await steps.run('ask', async () => requireSame(workspace, facts, await asked));
     downFrom = await leaveState(parts, workspace, facts, entry, safetyMode, steps);
   } catch (error) {
@@ -391,10 +397,7 @@ async function leaveState(
   }
   const cgroup = Cgroup.of(facts.pid, facts.id);
   const action = await prepareFreeze(parts, workspace);
-  if (safety !== null) {
-    await makeSnapshotDirectory(parts, workspace, safety);
-    await steps.run('flush', () => parts.subvolumes.sync(parts.layout.root));
-  }
+  if (safety !== null) await makeSnapshotDirectory(parts, workspace, safety);
   let downFrom = performance.now();
   await whileFrozen(
     parts,
