@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 import { readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
 import * as path from 'node:path';
@@ -97,6 +98,7 @@ export class Podman implements Engine {
   private readonly seen = new Map<string, ContainerFacts>();
   /** When the pid file of those that were stopped had been written, by its path. */
   private readonly restingSince = new Map<string, number>();
+  private nextAddress = randomInt(LAST_HOST_NUMBER);
   /** The network was there when it was last looked for. */
   private hasNetwork = false;
 
@@ -463,8 +465,11 @@ export class Podman implements Engine {
     }
   }
 
+  /** In turn, from anywhere on: whoever knew the last who had an address sends to a machine that is gone, for seconds (arp(7)). */
   freeAddress(taken: readonly string[]): Promise<string> {
-    for (let number = FIRST_HOST_NUMBER; number < LAST_HOST_NUMBER; number++) {
+    const count = LAST_HOST_NUMBER - FIRST_HOST_NUMBER;
+    for (let tries = 0; tries < count; tries++) {
+      const number = FIRST_HOST_NUMBER + (this.nextAddress++ % count);
       const address = `${SUBNET_PREFIX}.${String(number >> 8)}.${String(number & 255)}`;
       if ((number & 255) !== 0 && (number & 255) !== 255 && !taken.includes(address))
         return Promise.resolve(address);
