@@ -18,7 +18,7 @@ import { exists } from '../subvolumes/btrfs.ts';
  * post-restore: nothing may leave the namespace until connections to the outside are closed (H22).
  * pre-resume: the sockets are out of repair mode and no process runs yet (criu/cr-restore.c, restore_root_task), so none of
  * them ever sees a connection that is dead and does not say so. What is closed is what {@link outsideFilter} says, from the
- * same files. CRIU goes on where this fails; without \`connections.closed\` the daemon closes them later.
+ * same files. CRIU goes on where this fails; without `connections.closed` the daemon closes them later.
  */
 const ACTION = `#!/bin/sh
 set -eu
@@ -67,6 +67,8 @@ pre-resume)
   v4=$(sed -n '/|-- /{s/.*|-- //;h;};/[/]32 host LOCAL/{g;p;}' "$net/fib_trie")
   v6=$([ ! -e "$net/if_inet6" ] || sed 's/ .*//; s/..../&:/g; s/:$/]/; s/^/[/' "$net/if_inet6")
   outside='not dst 127.0.0.0/8 and not dst [::1]'
+  # Brackets of addresses are no patterns.
+  set -f
   for address in $v4 $v6; do outside="$outside and not dst $address"; done
   inside ss -K state connected "( $outside )" > /dev/null
   inside nft delete table inet forkpoint_restore

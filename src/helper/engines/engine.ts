@@ -99,6 +99,6 @@ export interface Engine {
   firstTakenPort(ports: readonly PublishedPort[]): Promise<PublishedPort | null>;
   /** Takes away what a daemon that was killed has left of {@link whileNetworkIsHeld}. */
   recover(): Promise<void>;
-  /** Ends what was started for {@link expectRestore}. */
+  /** Ends what was started for {@link expectRestore}, and {@link whileNetworkIsHeld}. */
   end(): Promise<void>;
 }

@@ -38,8 +38,8 @@ export class HeldBridge {
     if (--this.users === 0) this.change(() => this.detach());
   }
 
-  /** Removes what a daemon that was killed has left. */
-  async recover(): Promise<void> {
+  /** Removes what is there still: of a daemon that was killed, or of this one at its end. */
+  async clear(): Promise<void> {
     this.change(() => this.detach());
     await this.last;
   }

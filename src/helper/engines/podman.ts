@@ -133,11 +133,11 @@ export class Podman implements Engine {
   }
 
   async recover(): Promise<void> {
-    await this.bridge.recover();
+    await this.bridge.clear();
   }
 
   async end(): Promise<void> {
-    await this.service.end();
+    await Promise.all([this.service.end(), this.bridge.clear()]);
   }
 
   async chooseRuntime(): Promise<'runc' | 'crun'> {
