@@ -17,7 +17,7 @@ import { exists } from '../subvolumes/btrfs.ts';
  * leave with them (Documentation/networking/ip-sysctl.rst: arp_ignore, arp_announce).
  * post-restore: nothing may leave the namespace until connections to the outside are closed (H22).
  * pre-resume: the sockets are out of repair mode and no process runs yet (criu/cr-restore.c, restore_root_task), so none of
- * them ever sees a connection that is dead and does not say so. What is closed is what {@link outsideFilter} says, from the
+ * them ever sees a connection that is dead and does not say so. What is closed is what connections.ts closes, by the
  * same files. CRIU goes on where this fails; without `connections.closed` the daemon closes them later.
  */
 const ACTION = `#!/bin/sh

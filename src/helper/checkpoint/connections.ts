@@ -10,7 +10,7 @@ const TABLE = ['inet', 'forkpoint_restore'];
 const SETTLING_MS = 10;
 
 /** The connections to the outside of the namespace of which these are the addresses, in the words of ss(8). */
-export function outsideFilter(own: readonly string[]): string {
+function outsideFilter(own: readonly string[]): string {
   const inside = [
     '127.0.0.0/8',
     '[::1]',

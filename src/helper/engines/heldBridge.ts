@@ -4,6 +4,7 @@ import { networkInterfaces } from 'node:os';
 import { failureText } from '../host/failureText.ts';
 import type { Log } from '../host/log.ts';
 import type { Run } from '../host/run.ts';
+import { WhileAny } from '../host/whileAny.ts';
 
 /** Both ends of the pair of interfaces that holds the bridge: its port, and what that leads to, which leads nowhere. */
 const PORT = 'forkpoint-hold0';
@@ -18,7 +19,10 @@ const ADDRESS = 'fe:ff:ff:ff:ff:fe';
  * make them again a moment later; one more port keeps it, and its carrier.
  */
 export class HeldBridge {
-  private users = 0;
+  private readonly wanted = new WhileAny(
+    () => this.change(() => this.attach()),
+    () => this.change(() => this.detach()),
+  );
   private last: Promise<unknown> = Promise.resolve();
 
   /** @param address of the bridge, by which it is known */
@@ -28,14 +32,9 @@ export class HeldBridge {
     private readonly log: Log,
   ) {}
 
-  /** Holds it, if it is there. Nobody waits for that: without it all takes longer, and is right as well. */
-  hold(): void {
-    if (this.users++ === 0) this.change(() => this.attach());
-  }
-
-  /** Ends what {@link hold} began. */
-  release(): void {
-    if (--this.users === 0) this.change(() => this.detach());
+  /** Holds it while `work` goes on, if it is there. That is not waited for: without it all takes longer, and is right as well. */
+  held<T>(work: () => Promise<T>): Promise<T> {
+    return this.wanted.during(work);
   }
 
   /** Removes what is there still: of a daemon that was killed, or of this one at its end. */

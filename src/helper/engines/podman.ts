@@ -123,13 +123,8 @@ export class Podman implements Engine {
     void this.service.start();
   }
 
-  async whileNetworkIsHeld<T>(work: () => Promise<T>): Promise<T> {
-    this.bridge.hold();
-    try {
-      return await work();
-    } finally {
-      this.bridge.release();
-    }
+  whileNetworkIsHeld<T>(work: () => Promise<T>): Promise<T> {
+    return this.bridge.held(work);
   }
 
   async recover(): Promise<void> {

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { failureText } from './failureText.ts';
 import type { Log } from './log.ts';
+import { WhileAny } from './whileAny.ts';
 
 /**
  * Has the kernel end RCU's grace periods at once, not when every processor has come by: what they wait for is interrupted
@@ -12,7 +13,10 @@ const SWITCH = '/sys/kernel/rcu_expedited';
 
 /** The kernel's grace periods, short for as long as somebody waits for a snapshot or a restore. */
 export class GracePeriods {
-  private users = 0;
+  private readonly wanted = new WhileAny(
+    () => this.attempt(() => this.switchOn()),
+    () => this.attempt(() => this.switchOff()),
+  );
   /** It was switched on here, and so is to be switched off here. */
   private isOurs = false;
 
@@ -26,13 +30,8 @@ export class GracePeriods {
   ) {}
 
   /** Keeps them short while `work` goes on. Without any effect where the kernel has no such switch, or lets nobody use it. */
-  async shortened<T>(work: () => Promise<T>): Promise<T> {
-    if (this.users++ === 0) this.attempt(() => this.switchOn());
-    try {
-      return await work();
-    } finally {
-      if (--this.users === 0) this.attempt(() => this.switchOff());
-    }
+  shortened<T>(work: () => Promise<T>): Promise<T> {
+    return this.wanted.during(work);
   }
 
   /** Switches off what a daemon that was killed has left switched on. */

@@ -85,11 +85,11 @@ export async function restoreInTurn(
   failed: LazyRestoreRecord | null = null,
 ): Promise<Result<'snapshots/restore'>> {
   return parts.engine.whileNetworkIsHeld(() =>
-    parts.gracePeriods.shortened(() => restoreVerified(parts, id, params, call, failed)),
+    parts.gracePeriods.shortened(() => restoreInHaste(parts, id, params, call, failed)),
   );
 }
 
-async function restoreVerified(
+async function restoreInHaste(
   parts: Parts,
   id: WorkspaceId,
   params: Pick<Params<'snapshots/restore'>, 'name' | 'safety' | 'cold'>,
