@@ -11,6 +11,7 @@ import { fork } from './fork.ts';
 import { newWorkspace } from './newWorkspace.ts';
 import { forwardPort, openPort, stopForwarding } from './forwardPort.ts';
 import { openInNewWindow } from './openInNewWindow.ts';
+import { openRow } from './openRow.ts';
 import { openTerminal } from './openTerminal.ts';
 import type { Parts } from './parts.ts';
 import { promoteFork } from './promoteFork.ts';
@@ -54,6 +55,7 @@ export function createHandlers(parts: Parts): CommandHandlers {
     'forkpoint.protect': protect(parts),
     'forkpoint.unprotect': unprotect(parts),
     'forkpoint.copyName': copyName(parts),
+    'forkpoint.openRow': openRow(parts),
     'forkpoint.showOlder': showOlder(parts),
     'forkpoint.startWorkspace': startWorkspace(parts),
     'forkpoint.stopWorkspace': stopWorkspace(parts),

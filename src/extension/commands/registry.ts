@@ -18,6 +18,7 @@ export const commandIds = [
   'forkpoint.protect',
   'forkpoint.unprotect',
   'forkpoint.copyName',
+  'forkpoint.openRow',
   'forkpoint.showOlder',
   'forkpoint.startWorkspace',
   'forkpoint.stopWorkspace',

@@ -1,6 +1,6 @@
 import { l10n, ThemeColor, ThemeIcon, TreeItem, TreeItemCollapsibleState } from 'vscode';
+import type { Command } from 'vscode';
 import type { CommandId } from '../commands/registry.ts';
-import type { Pointer } from '../commands/target.ts';
 import type { SnapshotSummary } from '../../protocol/snapshot.ts';
 import type { Origin, Workspace } from '../../protocol/workspace.ts';
 import { visible } from '../../protocol/visible.ts';
@@ -223,11 +223,7 @@ function drawOlder(node: OlderNode): TreeItem {
   item.iconPath = new ThemeIcon('ellipsis');
   item.description = counted(node.count, l10n.t('1 more'), (n) => l10n.t('{0} more', n));
   item.contextValue = 'older';
-  item.command = {
-    command: 'forkpoint.showOlder' satisfies CommandId,
-    title: l10n.t('Show older'),
-    arguments: [{ pointsTo: { host: node.host.id, workspace: node.workspace.id } } satisfies Pointer],
-  };
+  item.command = openRow(l10n.t('Show older'));
   return item;
 }
 
@@ -239,14 +235,30 @@ function drawMessage(node: MessageNode): TreeItem {
   item.tooltip = tooltip ?? label;
   item.contextValue = 'message';
   if (command !== null) {
-    const pointsTo =
-      node.parent.kind === 'workspace'
-        ? { host: node.host.id, workspace: node.parent.workspace.id }
-        : { host: node.host.id };
-    item.command = { command, title: label, arguments: [{ pointsTo } satisfies Pointer] };
+    item.command = openRow(label);
     item.accessibilityInformation = { label: spoken(label, item.description), role: 'button' };
   }
   return item;
+}
+
+/**
+ * The editor forgets the arguments of a row's command with the row, and shows a click on it as an error then ("Actual
+ * command NOT FOUND", its extHostCommands.ts); so there are none, and the command looks what is selected.
+ */
+function openRow(title: string): Command {
+  return { command: 'forkpoint.openRow' satisfies CommandId, title };
+}
+
+/** What a click on a row does; null where it does no more than select it. */
+export function actionOf(node: Node): CommandId | null {
+  switch (node.kind) {
+    case 'older':
+      return 'forkpoint.showOlder';
+    case 'message':
+      return describeMessage(node.message, Date.now()).command;
+    default:
+      return null;
+  }
 }
 
 interface MessageDrawing {

@@ -7,6 +7,7 @@ import type { Host } from '../model/host.ts';
 import type { Forwards } from '../ports/forwards.ts';
 import { Nodes } from './nodes.ts';
 import type { Node } from './nodes.ts';
+import { OpenedRow } from './openedRow.ts';
 import { drawRow } from './rows.ts';
 import { ShownRows } from './shownRows.ts';
 import { SnapshotDragAndDrop } from './snapshotDragAndDrop.ts';
@@ -21,6 +22,7 @@ export class SnapshotTree implements TreeDataProvider<Node>, Disposable {
   private readonly rows: ShownRows;
   private readonly changeEmitter = new EventEmitter<Node | undefined>();
   private readonly view: TreeView<Node>;
+  private readonly opened = new OpenedRow(() => this.view.selection);
   private readonly subscriptions: { dispose(): unknown }[];
   private readonly ages: NodeJS.Timeout;
   /** Rows that the user has folded: what happens on a host doesn't unfold them. */
@@ -60,6 +62,11 @@ export class SnapshotTree implements TreeDataProvider<Node>, Disposable {
   /** What is selected; commands from the keyboard start from it. */
   get selection(): readonly Node[] {
     return this.view.selection;
+  }
+
+  /** The row that a click was on just now, see {@link OpenedRow.find}. */
+  openedRow(): ReturnType<OpenedRow['find']> {
+    return this.opened.find();
   }
 
   /** Whether a row may be in sight that the editor has forgotten: a command called on it is told of none. */

@@ -142,7 +142,7 @@ export async function forkpointJson(
 
 /** The daemon's process, or null when none runs. */
 export async function daemonPid(host: TestHost): Promise<number | null> {
-  const { stdout } = await host.exec(['pgrep', '-f', '^[^ ]*node [^ ]*/helper\\.cjs daemon$']);
+  const { stdout } = await host.exec(['pgrep', '-f', '^[^ ]*node [^ ]*/helper\\.cjs daemon( --journal)?$']);
   return stdout === '' ? null : Number(stdout.split('\n')[0]);
 }
 

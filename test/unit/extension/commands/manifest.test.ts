@@ -35,8 +35,9 @@ describe('the manifest', () => {
     );
   });
 
-  it('has every command in the palette, but for one that needs another extension', () => {
+  it('has every command in the palette, but for what a click on a row does, and one that needs another extension', () => {
     assert.deepEqual(contributes.menus['commandPalette'], [
+      { command: 'forkpoint.openRow', when: 'false' },
       { command: 'forkpoint.openInNewWindow', when: 'forkpoint.hasRemoteSsh' },
     ]);
   });
