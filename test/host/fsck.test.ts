@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import * as z from 'zod';
+import { freezerOf } from './freezer.ts';
 import { bootHost, endHost, enterOptions, type TestHost } from './machine/machine.ts';
 import {
   endOfLog,
@@ -259,7 +260,7 @@ describe('forkpoint fsck', function () {
       '1',
     ]);
     await until(async () => (await host.exec(['pgrep', '-f', 'sleep 999'])).exitCode === 0);
-    const freezer = freezerOf(await host.run(['cat', `/proc/${pid.trim()}/cgroup`]));
+    const { file, freeze } = await freezerOf(host, 'forkpoint-small');
     await requireRepair([
       { kind: 'process.left', subject: 'process ', script: 'pgrep -f "sleep 999"' },
       { kind: 'process.left', subject: 'process ', script: 'pgrep -f watchdog.sh' },
@@ -278,7 +279,7 @@ describe('forkpoint fsck', function () {
         subject: 'stray',
         script: `podman create --name stray --label forkpoint.workspace=ws-0123456789ab --rootfs ${workspace}/rootfs true`,
       },
-      { kind: 'workspace.frozen', subject: 'small', script: freezer },
+      { kind: 'workspace.frozen', subject: 'small', script: `echo ${freeze} > ${file}` },
     ]);
     assert.notEqual((await host.exec(['podman', 'container', 'exists', 'stray'])).exitCode, 0);
     await small.requireSound('running');
@@ -382,13 +383,4 @@ function kindsOf(report: FsckReport): string[] {
 function editJson(file: string, change: string): string {
   const program = `import json; record = json.load(open("${file}")); ${change}; open("${file}", "w").write(json.dumps(record))`;
   return `python3 -c '${program}'`;
-}
-
-/** A shell command that freezes the cgroup of a process. */
-function freezerOf(membership: string): string {
-  const v1 = /^\d+:[^:]*\bfreezer\b[^:]*:(.*)$/m.exec(membership)?.[1];
-  const v2 = /^0::(.*)$/m.exec(membership)?.[1] ?? '';
-  return v1 === undefined
-    ? `echo 1 > /sys/fs/cgroup${v2}/cgroup.freeze`
-    : `echo FROZEN > /sys/fs/cgroup/freezer${v1}/freezer.state`;
 }

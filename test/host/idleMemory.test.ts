@@ -64,8 +64,8 @@ describe('an idle daemon', function () {
     const atWork = await residentKilobytes();
     const ofNode = Number.parseInt(await host.run(['sh', '-c', bareNode]), 10);
     // What stays is Node's own code that was read when it was first used, the program, and pieces of the C library's heap
-    // that lie between what is in use: 30 to 55 MB.
-    const limit = ofNode + 62_000;
+    // that lie between what is in use: some 30 MB.
+    const limit = ofNode + 45_000;
     const deadline = performance.now() + 50_000;
     while ((await residentKilobytes()) > limit && performance.now() < deadline) await sleep(1000);
     const atRest = await residentKilobytes();
