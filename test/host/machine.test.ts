@@ -29,13 +29,18 @@ const momentsOfBooting: readonly [string, (name: string) => Promise<boolean> | b
 
 describe('the test host', () => {
   let host: TestHost;
+  // It is this one that is looked at, also where the other suites run on the virtual machine.
+  const { FORKPOINT_TEST_MACHINE: elsewhere } = process.env;
 
   before(async () => {
+    process.env['FORKPOINT_TEST_MACHINE'] = 'namespaces';
     host = await bootHost({ name: 'machine-test', ifRunning: 'replace', installsHelper: false });
   });
 
   after(async () => {
     await endHost('machine-test');
+    if (elsewhere === undefined) delete process.env['FORKPOINT_TEST_MACHINE'];
+    else process.env['FORKPOINT_TEST_MACHINE'] = elsewhere;
   });
 
   describe('exec', () => {

@@ -1,5 +1,6 @@
 import type { WorkspaceId } from '../../protocol/names.ts';
 import type { Workspace } from '../../protocol/workspace.ts';
+import { byNumbers } from './byNumbers.ts';
 
 /** The workspaces that stand for themselves: those that are no fork, and forks with a project of their own. */
 export function topWorkspaces(workspaces: readonly Workspace[]): readonly Workspace[] {
@@ -12,17 +13,13 @@ export function nestedForks(origin: WorkspaceId, workspaces: readonly Workspace[
   const byId = new Map(workspaces.map((workspace) => [workspace.id, workspace]));
   return workspaces
     .filter((workspace) => parentOf(workspace, byId)?.id === origin)
-    .sort(
-      (a, b) =>
-        Date.parse(a.createdAt) - Date.parse(b.createdAt) ||
-        a.name.localeCompare(b.name, 'en', { numeric: true }),
-    );
+    .sort((a, b) => Date.parse(a.createdAt) - Date.parse(b.createdAt) || byNumbers.compare(a.name, b.name));
 }
 
 /** The names of the projects, sorted. */
 export function projectsOf(workspaces: readonly Workspace[]): readonly string[] {
   const names = workspaces.map(({ project }) => project).filter((project) => project !== null);
-  return [...new Set(names)].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  return [...new Set(names)].sort(byNumbers.compare);
 }
 
 /** The workspace below whose rows a fork stands; undefined when it is none, or stands for itself. */

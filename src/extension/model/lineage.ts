@@ -1,5 +1,6 @@
 import type { SnapshotName } from '../../protocol/names.ts';
 import type { SnapshotSummary } from '../../protocol/snapshot.ts';
+import { byNumbers } from './byNumbers.ts';
 
 /** One row of a workspace's timeline. Rows run from the newest to the oldest. */
 export type TimelineRow =
@@ -200,8 +201,6 @@ function compareRanks(ranks: Ranks, a: SnapshotSummary, b: SnapshotSummary): num
 }
 
 /** Two snapshots of one second differ by the number at the end of their names. */
-const byNumbers = new Intl.Collator('en', { numeric: true });
-
 function sortNewestFirst(snapshots: readonly SnapshotSummary[]): SnapshotSummary[] {
   return snapshots
     .map((snapshot) => ({ snapshot, at: Date.parse(snapshot.createdAt) }))

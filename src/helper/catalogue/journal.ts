@@ -1,4 +1,4 @@
-import { readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir, rm } from 'node:fs/promises';
 import * as path from 'node:path';
 import * as z from 'zod';
 import { NameSchema, SnapshotNameSchema, WorkspaceIdSchema } from '../../protocol/names.ts';
@@ -76,9 +76,13 @@ export class Journal {
     await writeJsonDurably(this.file(entry), entry, this.makeRoom);
   }
 
-  /** Called after the last step. */
+  /**
+   * Called after the last step. A create's entry may come back with a power cut, so that nobody waits for the disk here: to
+   * move the head to its snapshot once more changes nothing, and whatever moves it elsewhere has overwritten the entry before.
+   */
   async close(entry: JournalEntry): Promise<void> {
-    await removeDurably(this.file(entry));
+    if (entry.operation === 'create-snapshot') await rm(this.file(entry), { force: true });
+    else await removeDurably(this.file(entry));
   }
 
   /** What an earlier daemon left, with the files that can't be read. */
