@@ -107,7 +107,7 @@ export const errorTexts = {
     hint: 'Choose another alias, or clear that one first.',
   },
   'checkpoint.impossible': {
-    text: 'The processes of "{workspace}" can\'t be kept: {reason}. No snapshot was taken; the workspace runs on.',
+    text: 'The processes of "{workspace}" can\'t be kept: {reason}. No snapshot was taken; the workspace was left as it is.',
     hint: 'Use --mode auto to keep the files alone, or end the process that is in the way.',
   },
   'checkpoint.torn': {

@@ -177,7 +177,7 @@ const operationTexts: Texts<ErrorCode> = {
   }),
   'checkpoint.impossible': (l10n, args) => ({
     message: l10n.t(
-      'The processes of "{workspace}" can\'t be kept: {reason}. No snapshot was taken; the workspace runs on.',
+      'The processes of "{workspace}" can\'t be kept: {reason}. No snapshot was taken; the workspace was left as it is.',
       args,
     ),
     next: l10n.t('Keep the files alone, or end the process that is in the way.'),

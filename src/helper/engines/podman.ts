@@ -285,9 +285,11 @@ export class Podman implements Engine {
 
   /** What Podman says of a container; null when it has none of that name. */
   private async inspect(name: string): Promise<z.infer<typeof InspectedSchema> | null> {
-    const answer = await this.service.ask('GET', `/containers/${encodeURIComponent(name)}/json`, [200, 404]);
+    // It fails for a container that goes between two of its looks, at the name and at the id; the command is asked then.
+    const accepted = [200, 404, 500];
+    const answer = await this.service.ask('GET', `/containers/${encodeURIComponent(name)}/json`, accepted);
     if (answer?.status === 404) return null;
-    if (answer !== null) return InspectedSchema.parse(JSON.parse(answer.body));
+    if (answer?.status === 200) return InspectedSchema.parse(JSON.parse(answer.body));
     const { stdout, exitCode, stderr } = await this.podman(['container', 'inspect', name], {
       accept: [0, 125],
     });
