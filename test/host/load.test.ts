@@ -208,8 +208,8 @@ describe('under load', function () {
       return {
         memoryBytes: Number(await list(`awk '/^VmRSS/ { print $2 }' /proc/${pid}/status`)) * 1024,
         descriptors: await list(
-          // The daemon's log is given a number when it is long.
-          `for one in /proc/${pid}/fd/*; do readlink $one; done | sed 's/:.*//; s/\\.log\\.[0-9]*/.log/' | sort | uniq -c`,
+          // The log that its standard output was led to is given a number when it is long, and removed after some more.
+          `for one in /proc/${pid}/fd/*; do readlink $one; done | sed -E 's/:.*//; s/\\.log(\\.[0-9]+)?( \\(deleted\\))?$/.log/' | sort | uniq -c`,
         ),
         children: `${before}${await childrenOf()}`,
         journal: await list(`ls ${pool}/journal`),
