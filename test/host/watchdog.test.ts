@@ -82,11 +82,16 @@ class Echo(socketserver.BaseRequestHandler):
             self.request.sendall(data)
 socketserver.ThreadingTCPServer(("0.0.0.0", 7008), Echo).serve_forever()`,
       ]);
+      await host.run(['sh', '-c', 'until ss -Htln sport = :7008 | grep -q .; do sleep 0.1; done']);
       // The talkers come first, so that CRIU has their sockets in its hands when it writes the large memory.
       const command = `python3 /app/workload.py 10.209.0.1:7008 & sleep 1; python3 /app/hold.py ${String(HELD_MIB)} & wait`;
       talking = await SmallWorkspace.create(host, 'talking', ['/bin/sh', '-c', command]);
       rootfs = `/var/lib/forkpoint/workspaces/${talking.id}/rootfs`;
-      await host.run(['sh', '-c', `until [ -s ${rootfs}/beats ]; do sleep 0.1; done`]);
+      await host.run([
+        'sh',
+        '-c',
+        `until [ -s ${rootfs}/beats ] && [ -s ${rootfs}/pings-outside ]; do sleep 0.1; done`,
+      ]);
     });
 
     it('H14: by the hand of the watchdog, holds no traffic back and closes no connection', async () => {

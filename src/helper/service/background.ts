@@ -80,11 +80,18 @@ export function measureLater(parts: Parts, workspace: WorkspaceRecord): void {
     for (const { name } of new Set([...unknown, ...parents])) {
       const record = current(parts, workspace, name);
       if (!record) continue;
-      // Memory is its own as long as it was not compared, and need not be counted.
-      const counted = await parts.subvolumes.exclusiveBytes([
-        ...filesOf(parts, workspace, record).map(({ directory }) => directory),
-        ...(record.pagesCompared ? [parts.layout.memory(record.workspace, name)] : []),
-      ]);
+      let counted: number;
+      try {
+        // Memory is its own as long as it was not compared, and need not be counted.
+        counted = await parts.subvolumes.exclusiveBytes([
+          ...filesOf(parts, workspace, record).map(({ directory }) => directory),
+          ...(record.pagesCompared ? [parts.layout.memory(record.workspace, name)] : []),
+        ]);
+      } catch (error) {
+        // It was deleted meanwhile, which is no reason to leave the others.
+        if (current(parts, workspace, name) === undefined) continue;
+        throw error;
+      }
       const exclusiveBytes = counted + (record.pagesCompared ? 0 : record.memoryBytes);
       await update(parts, workspace, name, { exclusiveBytes });
     }
