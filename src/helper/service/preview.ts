@@ -98,7 +98,9 @@ async function previewProcesses(
   const facts = await parts.engine.factsQuickly(workspace);
   call.signal.throwIfAborted();
   const before = snapshot.capture.kept;
-  if (facts.state !== 'running') {
+  // It may have ended just now: nobody has to wait for a look.
+  const cgroup = facts.state === 'running' ? Cgroup.find(facts.pid, facts.id) : null;
+  if (cgroup === null) {
     return {
       started: [],
       ended: before,
@@ -106,7 +108,6 @@ async function previewProcesses(
       safety: { choice: 'stateless', reason: null, memoryBytes: 0 },
     };
   }
-  const cgroup = Cgroup.of(facts.pid, facts.id);
   const { kept, leftOut } = readProcesses(cgroup, facts.pid);
   const now = [...kept, ...leftOut.map(({ pid, name, memoryBytes }) => ({ pid, name, memoryBytes }))];
   const [memory, sockets] = await Promise.all([cgroup.memory(), readSockets(facts.pid)]);
