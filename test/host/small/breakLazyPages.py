@@ -28,13 +28,18 @@ def lazy_pages():
 
 
 def members():
-    directory = pathlib.Path(f"/sys/fs/cgroup/freezer/libpod_parent/libpod-{container}")
-    if not directory.exists():
-        directory = pathlib.Path(f"/sys/fs/cgroup/libpod_parent/libpod-{container}")
-    try:
-        return (directory / "cgroup.procs").read_text().split()
-    except OSError:
-        return []
+    root = pathlib.Path("/sys/fs/cgroup/freezer")
+    if not root.exists():
+        root = pathlib.Path("/sys/fs/cgroup")
+    # Below a slice of systemd's, where that rules; and the engine may have put them one level further down.
+    found = []
+    for group in root.glob(f"*/libpod-{container}*"):
+        for procs in [group / "cgroup.procs", *group.glob("*/cgroup.procs")]:
+            try:
+                found += procs.read_text().split()
+            except OSError:
+                continue
+    return found
 
 
 deadline = time.monotonic() + 60
