@@ -7,17 +7,28 @@ export interface Freezer {
   readonly thaw: string;
 }
 
+/** `group`: what /proc/PID/cgroup says of it. */
+const versions = {
+  1: {
+    root: '/sys/fs/cgroup/freezer',
+    group: /^\d+:[^:]*\bfreezer\b[^:]*:(.*)$/m,
+    ...{ name: 'freezer.state', freeze: 'FROZEN', thaw: 'THAWED' },
+  },
+  2: {
+    root: '/sys/fs/cgroup',
+    group: /^0::(.*)$/m,
+    ...{ name: 'cgroup.freeze', freeze: '1', thaw: '0' },
+  },
+};
+
 /** The freezer of a container that runs. */
 export async function freezerOf(host: TestHost, container: string): Promise<Freezer> {
   const format = '{{.Id}} {{.State.Pid}}';
   const facts = await host.run(['podman', 'inspect', '--format', format, container]);
   const [id = '', pid = ''] = facts.trim().split(' ');
-  const membership = await host.run(['cat', `/proc/${pid}/cgroup`]);
-  const v1 = /^\d+:[^:]*\bfreezer\b[^:]*:(.*)$/m.exec(membership)?.[1];
-  const v2 = /^0::(.*)$/m.exec(membership)?.[1] ?? '';
+  const { root, group, name, freeze, thaw } = versions[host.cgroupVersion];
+  const own = group.exec(await host.run(['cat', `/proc/${pid}/cgroup`]))?.[1] ?? '';
   // The engine may have put the processes one level below.
-  const group = (v1 ?? v2).replace(new RegExp(`(${id}[^/]*)/.*`), '$1');
-  return v1 === undefined
-    ? { file: `/sys/fs/cgroup${group}/cgroup.freeze`, freeze: '1', thaw: '0' }
-    : { file: `/sys/fs/cgroup/freezer${group}/freezer.state`, freeze: 'FROZEN', thaw: 'THAWED' };
+  const directory = own.replace(new RegExp(`(${id}[^/]*)/.*`), '$1');
+  return { file: `${root}${directory}/${name}`, freeze, thaw };
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { freezerOf, type Freezer } from './freezer.ts';
 import type { TestHost } from './machine/machine.ts';
 import { ask, failsWith, quote, sharedHost, TestWorkspace, until } from './workspace.ts';
 
@@ -142,7 +143,7 @@ describe('hazards', function () {
     await host.run([
       'sh',
       '-c',
-      `setsid -f sh -c ${quote(thawer(host.cgroupVersion))} </dev/null >/dev/null 2>&1`,
+      `setsid -f sh -c ${quote(thawer(await freezerOf(host, 'forkpoint-hazards')))} </dev/null >/dev/null 2>&1`,
     ]);
     await until(async () => (await host.exec(['test', '-e', '/run/thawing'])).exitCode === 0);
     try {
@@ -466,13 +467,9 @@ while True:
  * Thaws the workspace whenever it stands still, as long as /run/thawing is there: the first time a moment after it froze,
  * then at once, for CRIU thaws and freezes it, too, and holds the processes meanwhile.
  */
-function thawer(version: 1 | 2): string {
-  const directory = version === 1 ? '/sys/fs/cgroup/freezer' : '/sys/fs/cgroup';
-  const [file, frozen, word] =
-    version === 1 ? ['freezer.state', 'FROZEN', 'THAWED'] : ['cgroup.freeze', '1', '0'];
+function thawer({ file, freeze, thaw }: Freezer): string {
   return (
-    `files=$(find ${directory} -path "*libpod-$(podman inspect --format '{{.Id}}' forkpoint-hazards)*" -name ${file}); ` +
-    `touch /run/thawing; delay=0.03; for f in $files; do ` +
-    `while [ -e /run/thawing ]; do grep -q ${frozen} $f && { sleep $delay; delay=0; echo ${word} > $f; }; done; done`
+    `touch /run/thawing; delay=0.03; ` +
+    `while [ -e /run/thawing ]; do grep -q ${freeze} ${file} && { sleep $delay; delay=0; echo ${thaw} > ${file}; }; done`
   );
 }

@@ -5,9 +5,10 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { existingCgroups, machineCgroupVersion } from './machine/cgroups.ts';
+import { freezerOf } from './freezer.ts';
 import { bootHost, endHost, findHost, type TestHost } from './machine/machine.ts';
 import { hostPaths, ownFile, repositoryDirectory } from './machine/paths.ts';
 import { patPassword, workspaceTarInHost } from './machine/recipe.ts';
@@ -287,19 +288,13 @@ while True:
   assert.match(await host.run(['podman', 'ps', '--format', '{{.Names}} {{.Status}}']), /^proof Up/);
 }
 
-async function writeFreezer(host: TestHost, containerId: string, action: 'freeze' | 'thaw'): Promise<void> {
-  const cgroup = `libpod_parent/libpod-${containerId}`;
-  if (host.cgroupVersion === 1) {
-    const file = `/sys/fs/cgroup/freezer/${cgroup}/freezer.state`;
-    await host.run(['tee', file], { input: action === 'freeze' ? 'FROZEN' : 'THAWED' });
-    if (action === 'freeze') await until(async () => (await host.run(['cat', file])) === 'FROZEN\n');
-  } else {
-    await host.run(['tee', `/sys/fs/cgroup/${cgroup}/cgroup.freeze`], {
-      input: action === 'freeze' ? '1' : '0',
-    });
-    const events = `/sys/fs/cgroup/${cgroup}/cgroup.events`;
-    if (action === 'freeze') await until(async () => (await host.run(['cat', events])).includes('frozen 1'));
-  }
+async function writeFreezer(host: TestHost, container: string, action: 'freeze' | 'thaw'): Promise<void> {
+  const { file, [action]: word } = await freezerOf(host, container);
+  await host.run(['tee', file], { input: word });
+  if (action === 'thaw') return;
+  const [shown, frozen] =
+    host.cgroupVersion === 1 ? [file, 'FROZEN\n'] : [join(dirname(file), 'cgroup.events'), 'frozen 1'];
+  await until(async () => (await host.run(['cat', shown])).includes(frozen));
 }
 
 /** Starts "up" and kills it as soon as `isReached`. */

@@ -7,7 +7,7 @@ import type { CommandHandler } from './registry.ts';
 /** Open Row: what a click on a row does that stands for something to do, like "Connect". */
 export function openRow({ tree }: Parts): CommandHandler {
   return async () => {
-    const row = await tree.openedRow();
+    const row = await tree.opened.find();
     if (row === 'forgotten') showForgottenRow();
     if (typeof row === 'string') return;
     // It may have become "Connecting…" meanwhile, which does nothing.

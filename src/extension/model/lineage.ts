@@ -1,6 +1,6 @@
 import type { SnapshotName } from '../../protocol/names.ts';
 import type { SnapshotSummary } from '../../protocol/snapshot.ts';
-import { byNumbers } from './byNumbers.ts';
+import { newestFirst } from '../../protocol/timelineOrder.ts';
 
 /** One row of a workspace's timeline. Rows run from the newest to the oldest. */
 export type TimelineRow =
@@ -41,10 +41,10 @@ export interface Timeline {
  */
 export function shapeTimeline(snapshots: readonly SnapshotSummary[], head: SnapshotName | null): Timeline {
   const byName = new Map(snapshots.map((snapshot) => [snapshot.name, snapshot]));
-  const newestFirst = sortNewestFirst(snapshots);
-  const ranks: Ranks = new Map(newestFirst.map((snapshot, rank) => [snapshot.name, rank]));
-  const safety = newestFirst.filter((snapshot) => snapshot.kind === 'safety');
-  const shown = newestFirst.filter((snapshot) => snapshot.kind !== 'safety');
+  const sorted = [...snapshots].sort(newestFirst);
+  const ranks: Ranks = new Map(sorted.map((snapshot, rank) => [snapshot.name, rank]));
+  const safety = sorted.filter((snapshot) => snapshot.kind === 'safety');
+  const shown = sorted.filter((snapshot) => snapshot.kind !== 'safety');
 
   const parents = breakCycles(shown, byName);
   const children = new Map<SnapshotName | null, SnapshotSummary[]>();
@@ -60,7 +60,7 @@ export function shapeTimeline(snapshots: readonly SnapshotSummary[], head: Snaps
 
   const rows = rowsOfLine(line, true);
   return {
-    snapshots: newestFirst,
+    snapshots: sorted,
     rows,
     safety,
     current,
@@ -198,12 +198,4 @@ type Ranks = ReadonlyMap<SnapshotName, number>;
 
 function compareRanks(ranks: Ranks, a: SnapshotSummary, b: SnapshotSummary): number {
   return (ranks.get(a.name) ?? 0) - (ranks.get(b.name) ?? 0);
-}
-
-/** Two snapshots of one second differ by the number at the end of their names. */
-function sortNewestFirst(snapshots: readonly SnapshotSummary[]): SnapshotSummary[] {
-  return snapshots
-    .map((snapshot) => ({ snapshot, at: Date.parse(snapshot.createdAt) }))
-    .sort((a, b) => b.at - a.at || byNumbers.compare(b.snapshot.name, a.snapshot.name))
-    .map(({ snapshot }) => snapshot);
 }

@@ -1,10 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Node } from './nodes.ts';
+import { LONGEST_WAIT_MS } from './shownRows.ts';
 
 const POLL_MS = 50;
-
-/** The editor asks at once for rows again that it has forgotten, unless the view has gone out of sight. */
-const LONGEST_WAIT_MS = 2_000;
 
 /**
  * Finds the row that a click was on. The click has selected it, and the editor knows what is selected by the rows'

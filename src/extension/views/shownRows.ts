@@ -4,7 +4,7 @@ import type { Node, Nodes } from './nodes.ts';
 const TOP = '';
 
 /** The editor is not late after that time, but asks for nothing: the view is out of sight. */
-const LONGEST_WAIT_MS = 2_000;
+export const LONGEST_WAIT_MS = 2_000;
 
 /**
  * The rows that the editor was given. It knows a row by its object, so each keeps its object for as long as it is

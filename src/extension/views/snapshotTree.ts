@@ -22,13 +22,13 @@ export class SnapshotTree implements TreeDataProvider<Node>, Disposable {
   private readonly rows: ShownRows;
   private readonly changeEmitter = new EventEmitter<Node | undefined>();
   private readonly view: TreeView<Node>;
-  private readonly opened = new OpenedRow(() => this.view.selection);
   private readonly subscriptions: { dispose(): unknown }[];
   private readonly ages: NodeJS.Timeout;
   /** Rows that the user has folded: what happens on a host doesn't unfold them. */
   private readonly folded = new Set<string>();
   private drawing: NodeJS.Immediate | undefined;
 
+  readonly opened = new OpenedRow(() => this.view.selection);
   readonly onDidChangeTreeData = this.changeEmitter.event;
 
   constructor(fleet: Fleet, forwards: Forwards) {
@@ -62,11 +62,6 @@ export class SnapshotTree implements TreeDataProvider<Node>, Disposable {
   /** What is selected; commands from the keyboard start from it. */
   get selection(): readonly Node[] {
     return this.view.selection;
-  }
-
-  /** The row that a click was on just now, see {@link OpenedRow.find}. */
-  openedRow(): ReturnType<OpenedRow['find']> {
-    return this.opened.find();
   }
 
   /** Whether a row may be in sight that the editor has forgotten: a command called on it is told of none. */

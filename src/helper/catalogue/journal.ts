@@ -78,7 +78,8 @@ export class Journal {
 
   /**
    * Called after the last step. A create's entry may come back with a power cut, so that nobody waits for the disk here: to
-   * move the head to its snapshot once more changes nothing, and whatever moves it elsewhere has overwritten the entry before.
+   * move the head to its snapshot once more, or to undo it once more, changes nothing, and whatever moves the head elsewhere has
+   * overwritten the entry before.
    */
   async close(entry: JournalEntry): Promise<void> {
     if (entry.operation === 'create-snapshot') await rm(this.file(entry), { force: true });

@@ -1,5 +1,5 @@
 import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
-import { newestFirst } from '../catalogue/catalogue.ts';
+import { newestFirst } from '../../protocol/timelineOrder.ts';
 import type { Found } from './finding.ts';
 import { changeRecord, type PoolView } from './poolFiles.ts';
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { newestFirst } from '../../../src/helper/catalogue/catalogue.ts';
+import { newestFirst } from '../../../src/protocol/timelineOrder.ts';
 import type { SnapshotRecord } from '../../../src/helper/catalogue/records.ts';
 
 describe('the order of a timeline', () => {
