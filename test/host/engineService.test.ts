@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { ForkpointError } from '../../src/protocol/errors.ts';
 import type { TestHost } from './machine/machine.ts';
 import {
   breakPodman,
@@ -11,11 +10,16 @@ import {
   logSince,
   mendPodman,
   SmallWorkspace,
-  whenLogged,
 } from './small/smallWorkspace.ts';
 import { ask, sharedHost, until } from './workspace.ts';
 
 const socket = '/run/forkpoint/podman.sock';
+/** What Podman has set up a container's network; it has given the address just before, and writes both down after it. */
+const netavark = '/usr/lib/podman/netavark';
+/** What Podman has start a container; it returns when the runtime is at work. */
+const conmon = '/usr/bin/conmon';
+/** There as long as nobody was killed. */
+const next = '/run/kill-next';
 
 describe("the engine's service", function () {
   this.timeout(180_000);
@@ -86,21 +90,61 @@ describe("the engine's service", function () {
     await small.requireSound('running');
   });
 
-  it('H13 killed in the middle of a restore leaves nothing at work, and the workspace is put back', async () => {
-    await small.mark('now');
-    const outcome = await whenLogged(
-      host,
-      'snapshots/restore: wake\n',
-      "until pgrep -f '[c]riu swrk' > /dev/null; do sleep 0.005; done; pkill -KILL -f '^podman system service'",
-      () =>
-        ask(host, 'snapshots/restore', { container: 'served', name: 'target' }).then(
-          () => 'done',
-          (error: unknown) => ForkpointError.from(error).code,
-        ),
-    );
-    assert.ok(['done', 'restore.rolledBack'].includes(outcome), outcome);
-    await small.requireSound('running');
-    assert.match(await restore(), /asked podman POST/);
+  describe('H13 killed in the middle leaves nothing at work, and the next start is as ever', () => {
+    /** Has Podman killed by the next program that it starts so, as soon as that has done what it was started for. */
+    async function killNext(program: string, pattern: string): Promise<void> {
+      await host.run(['mv', program, `${program}.real`]);
+      const script = `#!/bin/sh
+case "$*" in ${pattern}) if rm ${next}; then "$0.real" "$@"; kill -KILL $PPID; exit; fi;; esac
+exec "$0.real" "$@"
+`;
+      await host.run(['sh', '-c', `cat > ${program}; chmod 755 ${program}; touch ${next}`], {
+        input: script,
+      });
+    }
+
+    afterEach(async () => {
+      for (const program of [netavark, conmon])
+        await host.run(['sh', '-c', `[ ! -e ${program}.real ] || mv ${program}.real ${program}`]);
+    });
+
+    for (const [when, program, pattern] of [
+      ['a restore, which goes on without it', conmon, '*--restore*'],
+      ['a restore, when it has not written down yet that the workspace has its address', netavark, '*setup*'],
+    ] as const) {
+      it(`${when}: the workspace is put back`, async () => {
+        const { address } = await ask(host, 'containers/show', { container: 'served' });
+        const { namespaces } = await small.requireSound('running');
+        await small.mark('as it was');
+        await killNext(program, pattern);
+        await assert.rejects(ask(host, 'snapshots/restore', { container: 'served', name: 'target' }), {
+          code: 'restore.rolledBack',
+        });
+        assert.equal((await host.exec(['test', '-e', next])).exitCode, 1, 'it was killed');
+        const sight = await small.requireSound('running');
+        assert.deepEqual([sight.mark, sight.namespaces], ['as it was', namespaces]);
+        assert.match(await restore(), /asked podman POST/);
+        assert.equal((await small.requireSound('running')).namespaces, namespaces);
+        assert.equal((await ask(host, 'containers/show', { container: 'served' })).address, address);
+      });
+    }
+
+    for (const [when, program, pattern] of [
+      ['a start, which goes on without it', conmon, '*'],
+      ['a start, when it has not written down yet that the workspace has its address', netavark, '*setup*'],
+    ] as const) {
+      it(`${when}: the workspace stays stopped`, async () => {
+        await ask(host, 'containers/stop', { container: 'served' });
+        const { namespaces } = await small.requireSound('stopped');
+        await killNext(program, pattern);
+        await assert.rejects(ask(host, 'containers/start', { container: 'served' }), {
+          code: 'workspace.startFailed',
+        });
+        assert.equal((await small.requireSound('stopped')).namespaces, namespaces);
+        await ask(host, 'containers/start', { container: 'served' });
+        assert.equal((await small.requireSound('running')).namespaces, namespaces + 1);
+      });
+    }
   });
 
   it('is done without where it can not be had, which the log says', async () => {

@@ -12,6 +12,7 @@ import { poll } from '../host/poll.ts';
 import { isRunning } from '../host/processes.ts';
 import { replaceFile } from '../host/replaceFile.ts';
 import type { Finished, Run, RunOptions } from '../host/run.ts';
+import { forgetAddresses, holdsOwnAddress } from './addressRecords.ts';
 import { Cgroup } from './cgroup.ts';
 import { execArguments, type ExecOptions } from './exec.ts';
 import { RUNTIME_ROOT } from './runtimeRoot.ts';
@@ -28,7 +29,7 @@ import { HeldBridge } from './heldBridge.ts';
 import { PodmanService } from './podmanService.ts';
 import { siblingConfiguration } from './siblingConfiguration.ts';
 import type { ContainerIdentity } from './siblingConfiguration.ts';
-import { endUnfinishedRestore } from './unfinishedRestore.ts';
+import { endUnfinishedStart } from './unfinishedStart.ts';
 
 /** Network of the workspaces. Addresses are given by us, outside the range of automatic leases (H20). */
 const NETWORK = 'forkpoint';
@@ -106,15 +107,16 @@ export class Podman implements Engine {
   private readonly bridge: HeldBridge;
 
   /**
-   * @param socket of its service; in a directory that is root's alone
+   * @param runDirectory for its service's socket and what is needed for a moment; root's alone
    * @param startedBy the command that starts containers through another one, if it is to
    */
   constructor(
     private readonly run: Run,
     private readonly log: Log,
-    socket: string,
+    private readonly runDirectory: string,
     private readonly startedBy: () => Promise<readonly string[]>,
   ) {
+    const socket = path.join(runDirectory, 'podman.sock');
     this.service = new PodmanService(socket, (args, options) => this.podman(args, options), log);
     this.bridge = new HeldBridge(run, BRIDGE_ADDRESS, log);
   }
@@ -235,7 +237,30 @@ export class Podman implements Engine {
 
   async start(record: WorkspaceRecord): Promise<void> {
     const [command, ...args] = [...(await this.startedBy()), 'podman', 'start', record.engine.container];
-    await this.run(command, args, { env: ENVIRONMENT });
+    await this.bringUp(record, () => this.run(command, args, { env: ENVIRONMENT }));
+  }
+
+  /** Leaves nothing of an attempt that failed; makes another where an earlier one is all that stands in the way. */
+  private async bringUp(record: WorkspaceRecord, attempt: () => Promise<unknown>): Promise<void> {
+    try {
+      await attempt();
+    } catch (error) {
+      await this.endUnfinished(record);
+      if (!holdsOwnAddress(error, record.engine.id)) throw error;
+      this.log.warn(`Podman was killed as it started ${record.name}: it is told that the address is free`);
+      await forgetAddresses((args) => this.podman(args), NETWORK, this.runDirectory);
+      await attempt().catch(async (second: unknown) => {
+        await this.endUnfinished(record);
+        throw second;
+      });
+    }
+  }
+
+  private async endUnfinished({ name, engine, spec }: WorkspaceRecord): Promise<void> {
+    const container = { id: engine.id, runtime: engine.runtime, address: spec.address };
+    await endUnfinishedStart(this.run, (args) => this.podman(args), container).catch((problem: unknown) =>
+      this.log.error(`what is left of a start of ${name}: ${failureText(problem)}`),
+    );
   }
 
   async stop(record: WorkspaceRecord, timeoutSeconds: number): Promise<void> {
@@ -351,15 +376,7 @@ export class Podman implements Engine {
   }
 
   async restore(record: WorkspaceRecord): Promise<void> {
-    try {
-      await this.wake(record);
-    } catch (error) {
-      const container = { id: record.engine.id, address: record.spec.address };
-      await endUnfinishedRestore(this.run, (args) => this.podman(args), container).catch((problem: unknown) =>
-        this.log.error(`what is left of a restore of ${record.name}: ${failureText(problem)}`),
-      );
-      throw error;
-    }
+    await this.bringUp(record, () => this.wake(record));
   }
 
   private async wake(record: WorkspaceRecord): Promise<void> {

@@ -117,7 +117,7 @@ export async function createServices(given: {
       if (id !== undefined && catalogue.hasWorkspace(id)) emit.changed({ workspace: id, created: null });
     }),
     trash: new Trash(layout.trash(), subvolumes, log),
-    engine: new Podman(run, log, path.join(given.paths.runDirectory, 'podman.sock'), async () =>
+    engine: new Podman(run, log, given.paths.runDirectory, async () =>
       (await areChangesTracked()) ? withoutHugePages(assets.withoutHugePages) : [],
     ),
     gracePeriods: new GracePeriods(path.join(given.paths.runDirectory, 'grace-periods'), log),

@@ -109,12 +109,14 @@ export async function wake(
   options: { readonly isLazy: boolean },
 ): Promise<WorkspaceRecord['lazy']> {
   if (!wanted.start) return null;
+  // The record may be from before the container was made again.
+  const current = { ...workspace, engine: { ...workspace.engine, id: container.id } };
   const work = parts.layout.work(workspace.id);
   const action = await prepareWork(work, parts.assets.action);
   const optionFile = parts.layout.optionFile(workspace.id);
   if (!wanted.isStateful) {
     await writeOptionFile(optionFile, { kind: 'dump', action });
-    await steps.run('start', () => parts.engine.start(workspace));
+    await steps.run('start', () => parts.engine.start(current));
     return null;
   }
   // Its host's name, as the kernel tells it, is in the images too.
@@ -135,7 +137,7 @@ export async function wake(
     await withCriuLog(
       log,
       path.join(directory, 'restore.log'),
-      () => steps.run('wake', () => parts.engine.restore(workspace)),
+      () => steps.run('wake', () => parts.engine.restore(current)),
       (failure, errors) => {
         const detail = [failure.detail, ...errors].filter(Boolean).join('\n');
         return new ForkpointError(failure.code, failure.args, { detail, cause: failure });

@@ -81,12 +81,11 @@ export function createWorkspace(
       const engineId = await steps.run('container', () =>
         parts.engine.create(record, containerPaths(parts, record)),
       );
-      await steps.run('start', () => parts.engine.start(record));
+      const made = { ...record, engine: { ...record.engine, id: engineId } };
+      await steps.run('start', () => parts.engine.start(made));
       // With its record it exists: a cancellation between that and the end would be told of a workspace that is there.
       steps.passPointOfNoReturn();
-      const saved = await steps.run('record', () =>
-        parts.catalogue.saveWorkspace({ ...record, engine: { ...record.engine, id: engineId } }),
-      );
+      const saved = await steps.run('record', () => parts.catalogue.saveWorkspace(made));
       await steps.run('close', () => parts.journal.close(entry));
       parts.events.changed({ workspace: null, created: null });
       return await presentWorkspace(parts, saved);

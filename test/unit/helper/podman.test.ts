@@ -21,7 +21,7 @@ describe('what Podman says of a container', () => {
 
   it('is that it is missing, where it goes while its service looks: at the name first, then at the id', async () => {
     const problem = 'no container with ID 0266ce found in database: no such container';
-    const socket = path.join(temporaryDirectory(), 'podman.sock');
+    const directory = temporaryDirectory();
     const commands: string[] = [];
     const run: Run = async (_command, args) => {
       commands.push(args.slice(0, 2).join(' '));
@@ -29,11 +29,11 @@ describe('what Podman says of a container', () => {
       server = createServer((_request, response) => {
         response.statusCode = 500;
         response.end(JSON.stringify({ message: problem }));
-      }).listen(socket);
+      }).listen(path.join(directory, 'podman.sock'));
       await once(server, 'close');
       return { stdout: '', stderr: '', exitCode: 0, ms: 1 };
     };
-    const podman = new Podman(run, memoryLog(), socket, () => Promise.resolve([]));
+    const podman = new Podman(run, memoryLog(), directory, () => Promise.resolve([]));
     podman.expectRestore();
     assert.equal((await podman.facts(record)).state, 'missing');
     assert.deepEqual(commands, ['system service', 'container inspect']);

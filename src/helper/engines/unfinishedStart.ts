@@ -1,9 +1,11 @@
 import { readdir, rm } from 'node:fs/promises';
 import * as path from 'node:path';
+import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { poll } from '../host/poll.ts';
 import { commandLines } from '../host/processes.ts';
 import type { Run } from '../host/run.ts';
 import { Cgroup } from './cgroup.ts';
+import { RUNTIME_ROOT } from './runtimeRoot.ts';
 
 /** Where Podman mounts the network namespaces of containers (go.podman.io/common/pkg/netns). */
 const NAMESPACES = '/run/netns';
@@ -12,16 +14,16 @@ const NAMESPACES = '/run/netns';
 const ENDING_MS = 60_000;
 
 /**
- * Ends what is left of a restore that Podman began and did not finish, because it was killed: the monitor, the runtime and CRIU
- * go on without it, and would get in the way of whatever is done next; and a network namespace that it had no time to
- * write down keeps the container's address in the network.
+ * Ends what is left of a start or a restore that Podman began and did not finish, because it was killed: the monitor, the
+ * runtime and CRIU go on without it, and would get in the way of whatever is done next; and a network namespace that it had
+ * no time to write down keeps the container's address in the network.
  */
-export async function endUnfinishedRestore(
+export async function endUnfinishedStart(
   run: Run,
-  podman: (args: readonly string[]) => Promise<unknown>,
-  container: { readonly id: string; readonly address: string },
+  podman: (args: readonly string[]) => Promise<{ readonly stdout: string }>,
+  container: Pick<WorkspaceRecord['engine'], 'id' | 'runtime'> & Pick<WorkspaceRecord['spec'], 'address'>,
 ): Promise<void> {
-  const { id, address } = container;
+  const { id, runtime, address } = container;
   const isOver = async (): Promise<boolean> => {
     const programs = commandLines().map(({ args }) => ({ name: path.basename(args[0] ?? ''), args }));
     const own = programs.filter(({ args }) => args.includes(id));
@@ -31,11 +33,29 @@ export async function endUnfinishedRestore(
     return !own.some(({ name }) => name !== 'podman') && !programs.some(({ name }) => name === 'netavark');
   };
   await poll(isOver, { everyMs: 20, timeoutMs: ENDING_MS });
-  // What it has written down it takes back itself; the next restore would count on it.
+  // Forced, it is content with one that is not there (runc-delete(8), crun(1)).
+  await run(runtime, ['--root', RUNTIME_ROOT[runtime], 'delete', '--force', id]);
+  // What it has written down it takes back itself; the next start would count on it.
   await podman(['container', 'cleanup', id]);
+  if (await hasNamespace(podman, id)) {
+    // It cleans up nothing of one that it has not written down as started (libpod/container_internal.go, fullCleanup).
+    await podman(['init', id]);
+    await podman(['stop', '--time', '0', id]);
+  }
   for (const name of await readdir(NAMESPACES).catch(() => [])) {
     if (name.startsWith('netns-')) await removeNamespace(run, path.join(NAMESPACES, name), address);
   }
+}
+
+async function hasNamespace(
+  podman: (args: readonly string[]) => Promise<{ readonly stdout: string }>,
+  id: string,
+): Promise<boolean> {
+  const { stdout } = await podman([
+    ...['container', 'inspect', '--format', '{{.NetworkSettings.SandboxKey}}'],
+    id,
+  ]);
+  return stdout.trim() !== '';
 }
 
 /** Removes a network namespace that has the address, and with it its end of the network (ip-netns(8)). */
