@@ -16,6 +16,7 @@ import { measureEditor } from './editor.ts';
 import { Figures, MeasuredSchema, type Figure, type Measured } from './figures.ts';
 import { listedWorkspace, type Order, type Workload } from './order.ts';
 import { render } from './report.ts';
+import { judge } from './targets.ts';
 import { extentOf, workloads } from './workloads.ts';
 
 const resultsDirectory = path.join(repositoryDirectory, 'test-results');
@@ -105,9 +106,10 @@ async function main(args: readonly string[]): Promise<number> {
         status = 1;
       }
       const load: [number, number] = [loadBefore, os.loadavg()[0] ?? 0];
-      report = render(figures, chosen, { date, isQuick, machine, load, notRun });
+      const circumstances = { date, isQuick, machine, load, notRun };
+      report = render(figures, chosen, circumstances);
       // After each part: a run that is ended early leaves what it has.
-      await write(figures, report);
+      await write({ ...circumstances, figures, targets: judge(figures) }, report);
     }
     process.stdout.write(showsTiming ? report : report.replace(/\n## Steps [\s\S]*$/, '\n'));
     return status;
@@ -116,9 +118,9 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-async function write(figures: readonly Figure[], report: string): Promise<void> {
+async function write(results: object, report: string): Promise<void> {
   await mkdir(resultsDirectory, { recursive: true });
-  await writeFile(path.join(resultsDirectory, 'bench.json'), JSON.stringify(figures, undefined, 1));
+  await writeFile(path.join(resultsDirectory, 'bench.json'), JSON.stringify(results, undefined, 1));
   await writeFile(path.join(resultsDirectory, 'bench.md'), report);
 }
 

@@ -8,6 +8,7 @@ export const ContenderSchema = z.enum([
   'podman-checkpoint',
   'podman-commit',
   'incus',
+  'incus-stateless',
   'rsync',
   'tar',
   'cp-reflink',

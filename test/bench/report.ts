@@ -21,6 +21,7 @@ const names: Record<Contender, string> = {
   'runc-nftables': 'bare runc, nftables lock',
   'podman-checkpoint': 'Podman checkpoint',
   incus: 'Incus (its set-up is patched, see below)',
+  'incus-stateless': 'Incus, stateless (files only)',
   'podman-commit': 'Podman commit + run (files only)',
   rsync: 'rsync -a (files only)',
   tar: 'tar (files only)',
@@ -34,6 +35,7 @@ const columns = [
   ['restore, answers', 'answer'],
   ['with safety snapshot', 'safe-answer'],
   ['fork, answers', 'fork'],
+  ['fork from now', 'fork-now'],
   ['delete', 'delete'],
   ['disk', 'diskBytes'],
 ] as const;

@@ -6,7 +6,7 @@ import type { TestHost } from './machine/machine.ts';
 import { ask, CommandFailure, failsWith, forkpoint, sharedHost, TestWorkspace, until } from './workspace.ts';
 
 /** How often the workspace is snapshotted and restored in a row. */
-const ROUNDS = process.env['FORKPOINT_LONG'] === '1' ? 50 : 20;
+const ROUNDS = 50;
 
 describe('the story of a timeline', function () {
   this.timeout(90_000);

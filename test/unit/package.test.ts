@@ -95,6 +95,11 @@ describe('the package', function () {
     );
   });
 
+  it('has a helper of under 900 kB', () => {
+    const { size } = statSync(path.join(root, 'dist/helper.cjs'));
+    assert.ok(size < 900_000, `${String(size)} bytes`);
+  });
+
   it('has the pictures that the manifest names, the icon as a PNG of 128 pixels', () => {
     const icon = readFileSync(path.join(root, 'media/icon.png'));
     assert.equal(icon.toString('latin1', 1, 4), 'PNG');

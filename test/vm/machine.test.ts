@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { RUNTIME_ROOT } from '../../src/helper/engines/runtimeRoot.ts';
 import { SmallWorkspace, createArguments, forkpoint, forkpointJson } from '../host/small/smallWorkspace.ts';
 import { requireNoDamage } from '../host/fsckReport.ts';
+import { chooseSeed, randomNumbers } from '../host/random.ts';
 import { bootHost, endHost } from '../host/machine/machine.ts';
 import { VmHost } from '../host/vm/vmHost.ts';
 
@@ -16,6 +17,7 @@ const ContainersSchema = z.array(z.object({ id: z.string(), name: z.string() }))
 
 /** More rounds, which take as much longer. */
 const isLong = process.env['FORKPOINT_LONG'] === '1';
+const cuts = Array.from({ length: isLong ? 5 : 1 }, (_, index) => String(index + 1));
 
 const copy = ['containers', 'copy', '-c', 'small', '--snapshot', 'target', '--name'];
 
@@ -33,8 +35,10 @@ const CreatedSchema = z.object({
 describe('a whole machine', function () {
   let host: VmHost;
   let small: SmallWorkspace;
+  let random: () => number;
 
   before(async () => {
+    random = randomNumbers(chooseSeed());
     const booted = await bootHost({ name, machine: 'vm', ifRunning: 'replace' });
     assert.ok(booted instanceof VmHost);
     host = booted;
@@ -150,39 +154,44 @@ describe('a whole machine', function () {
     await forkpointJson(host, ['containers', 'delete', '-c', 'held', '--with-snapshots']);
   });
 
-  it('H9, H16: has all or nothing of a snapshot in the middle of which the power went, and one that was done is whole', async () => {
-    const { where } = await cutDuring(['snapshots', 'create', '-c', 'small', '--alias'], ['whole', 'cut']);
-    const { mark } = await small.requireSound('running');
-    assert.equal(mark, 'before', where);
-    const made = (await snapshots()).find(({ alias }) => alias === 'cut');
-    if (made !== undefined) await restore(made.name);
-    assert.equal((await snapshots()).find(({ alias }) => alias === 'whole')?.durable, true);
-    await restore('whole', ['--safety', 'none']);
-    await small.requireSound('running');
-  });
+  for (const cut of cuts) {
+    it(`H9, H16: has all or nothing of a snapshot in the middle of which the power went, and one that was done is whole (${cut})`, async () => {
+      const [whole, halfway] = [`whole-${cut}`, `cut-${cut}`];
+      const { where } = await cutDuring(['snapshots', 'create', '-c', 'small', '--alias'], [whole, halfway]);
+      const { mark } = await small.requireSound('running');
+      assert.equal(mark, 'before', where);
+      const made = (await snapshots()).find(({ alias }) => alias === halfway);
+      if (made !== undefined) await restore(made.name);
+      assert.equal((await snapshots()).find(({ alias }) => alias === whole)?.durable, true);
+      await restore(whole, ['--safety', 'none']);
+      await small.requireSound('running');
+    });
 
-  it('has all or nothing of a restore in the middle of which the power went', async () => {
-    const { where } = await cutDuring(
-      ['snapshots', 'restore', '-c', 'small', '--name'],
-      ['target', 'target'],
-    );
-    const { mark } = await small.requireSound('running');
-    assert.ok(['target', 'before'].includes(mark), `"${mark}"; ${where}`);
-    await restore('target');
-    await small.requireSound('running');
-  });
+    it(`has all or nothing of a restore in the middle of which the power went (${cut})`, async () => {
+      const { where } = await cutDuring(
+        ['snapshots', 'restore', '-c', 'small', '--name'],
+        ['target', 'target'],
+      );
+      const { mark } = await small.requireSound('running');
+      assert.ok(['target', 'before'].includes(mark), `"${mark}"; ${where}`);
+      await restore('target');
+      await small.requireSound('running');
+    });
 
-  it('has all or nothing of a fork in the middle of which the power went', async () => {
-    const { where } = await cutDuring(copy, ['whole', 'cut']);
-    const { mark } = await small.requireSound('running');
-    assert.equal(mark, 'before', where);
-    for (const { name: made } of await containers()) {
-      if (made === 'small') continue;
-      await forkpointJson(host, ['containers', 'start', '-c', made]);
-      const fork = new SmallWorkspace(host, made, await idOf(made));
-      assert.equal((await fork.look('running')).mark, 'target', `${made}; ${where}`);
-    }
-  });
+    it(`has all or nothing of a fork in the middle of which the power went, and one that was done is whole (${cut})`, async () => {
+      const { where } = await cutDuring(copy, [`whole-${cut}`, `cut-${cut}`]);
+      const { mark } = await small.requireSound('running');
+      assert.equal(mark, 'before', where);
+      const forks = (await containers()).map((one) => one.name).filter((one) => one !== 'small');
+      assert.ok(forks.includes(`whole-${cut}`), `${forks.join()}; ${where}`);
+      for (const made of forks) {
+        await forkpointJson(host, ['containers', 'start', '-c', made]);
+        const fork = new SmallWorkspace(host, made, await idOf(made));
+        assert.equal((await fork.look('running')).mark, 'target', `${made}; ${where}`);
+        await forkpointJson(host, ['containers', 'delete', '-c', made, '--with-snapshots']);
+      }
+    });
+  }
 
   /** How long the runtime takes by itself to dump a container and let it run on, in milliseconds; the second time. */
   async function dumpBare(workspace: string, id: string): Promise<number> {
@@ -217,7 +226,8 @@ describe('a whole machine', function () {
     // What no program has synced is gone with the power, whatever is under way.
     await host.run(['sync', '--file-system', pool]);
     const before = await snapshots();
-    const cutAfterMs = Math.random() * lasted;
+    // Neither before it has begun nor after it is done.
+    const cutAfterMs = (0.05 + 0.9 * random()) * lasted;
     // Its answer is lost with the machine.
     const underWay = forkpoint(host, [...what, second]).catch(() => undefined);
     await sleep(cutAfterMs);

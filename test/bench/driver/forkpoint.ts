@@ -110,7 +110,18 @@ export class ForkpointContestant implements Contestant {
     await untilAnswer(made.address);
     const forkMs = performance.now() - started;
     await this.client.call('containers/delete', { container: name, withSnapshots: true });
-    return { fork: forkMs, ...stepsOf('copy', made.timing) };
+    return { fork: forkMs, ...stepsOf('copy', made.timing), 'fork-now': await this.forkNow(name) };
+  }
+
+  /** Of what runs now: a snapshot is taken for it first. */
+  private async forkNow(name: string): Promise<number> {
+    const started = performance.now();
+    const made = await forkOf(this.client, { container: this.workload.name, name });
+    await untilAnswer(made.address);
+    const ms = performance.now() - started;
+    await this.client.call('containers/delete', { container: name, withSnapshots: true });
+    await this.deleteOnceRead(made.snapshot);
+    return ms;
   }
 
   async end(): Promise<void> {
@@ -118,14 +129,14 @@ export class ForkpointContestant implements Contestant {
   }
 }
 
-/** Makes one fork; answers its address. */
+/** Makes one fork, of what runs now unless a snapshot is given; answers its address, and the snapshot that it began as. */
 export async function forkOf(
   client: DaemonClient,
-  params: { container: string; snapshot: string; name: string },
-): Promise<{ address: string; timing: Timing }> {
+  params: { container: string; snapshot?: string; name: string },
+): Promise<{ address: string; snapshot: string; timing: Timing }> {
   const [fork]: z.infer<typeof ForkSchema>[] = await client.call('containers/copy', params);
   if (fork?.workspace == null) throw new Error(`${params.name} was not made: ${JSON.stringify(fork?.error)}`);
-  return { address: fork.workspace.address, timing: fork.timing };
+  return { address: fork.workspace.address, snapshot: fork.origin.snapshot, timing: fork.timing };
 }
 
 /** The parts of an operation; one that was done more than once counts as a whole. */

@@ -105,7 +105,10 @@ async function startPeers(
     try {
       const incus = await Incus.start(program);
       endings.push(() => incus.end());
-      turns.push({ who: 'incus', take: () => incus.round() });
+      turns.push(
+        { who: 'incus', take: () => incus.round() },
+        { who: 'incus-stateless', take: () => incus.statelessRound() },
+      );
     } catch (error) {
       // It is not made for such a host: what stops it here must not stop the others.
       notRun.push(`Incus: not run: ${error instanceof Error ? error.message : String(error)}`);

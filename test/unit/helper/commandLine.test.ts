@@ -253,7 +253,7 @@ Hint: Remove the protection first: "forkpoint snapshots unprotect".
         },
         hookFailure: null,
         totalMs: 1,
-        timing: [],
+        timing: [{ step: `wake-${String(index + 1)}`, ms: 7 }],
       }));
     for (const [result, expected] of [
       [forks(true, true), 0],
@@ -268,6 +268,8 @@ Hint: Remove the protection first: "forkpoint snapshots unprotect".
       for (const { name: fork } of result) assert.match(told.out, new RegExp(`^${fork} `, 'm'));
       const json = await run(daemon, [...args, '--json']);
       assert.deepEqual([json.status, JSON.parse(json.out)], [expected, result]);
+      const timed = await run(daemon, [...args, '--timing']);
+      assert.deepEqual(timed.out.match(/^wake-\d +7 ms$/gm)?.length, result.length);
     }
   });
 

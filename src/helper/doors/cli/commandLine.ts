@@ -114,7 +114,11 @@ async function runRequest(request: Request, terminal: Terminal): Promise<number>
     measured.end();
     if (terminal.showsProgress && !asJson && measured.steps.length > 0) terminal.err(ERASE_LINE);
     show(request, result, terminal);
-    if (showsTiming && !asJson) terminal.out(`\n${renderTiming(timingOf(result) ?? measured.steps)}\n`);
+    if (showsTiming && !asJson) {
+      const timings = timingsOf(result);
+      for (const timing of timings.length > 0 ? timings : [measured.steps])
+        terminal.out(`\n${renderTiming(timing)}\n`);
+    }
     return exitStatusOfResult(operation, result);
   } catch (error) {
     if (terminal.showsProgress && !asJson && measured.steps.length > 0) terminal.err(ERASE_LINE);
@@ -133,9 +137,12 @@ function show<N extends OperationName>(
   terminal.out(`${text}\n`);
 }
 
-function timingOf(result: unknown): Timing | null {
-  if (typeof result !== 'object' || result === null || !('timing' in result)) return null;
-  return TimingSchema.safeParse(result.timing).data ?? null;
+/** What a result says of its steps: one timing, or, of several forks, one of each in their order. */
+function timingsOf(result: unknown): Timing[] {
+  if (Array.isArray(result)) return result.flatMap(timingsOf);
+  if (typeof result !== 'object' || result === null || !('timing' in result)) return [];
+  const { data } = TimingSchema.safeParse(result.timing);
+  return data === undefined ? [] : [data];
 }
 
 /** Times the steps as they are told, for operations whose result holds no timing. */
