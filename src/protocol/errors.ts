@@ -274,8 +274,8 @@ export class ForkpointError extends Error implements ErrorData {
   static from(data: unknown): ForkpointError {
     if (data instanceof ForkpointError) return data;
     if (typeof data === 'object' && data !== null && 'code' in data && isErrorCode(data.code)) {
-      const { args, detail } = data as Partial<ErrorData>;
-      return new ForkpointError(data.code, typeof args === 'object' ? args : {}, {
+      const { args, detail } = data as Partial<Record<keyof ErrorData, unknown>>;
+      return new ForkpointError(data.code, ErrorDataSchema.shape.args.safeParse(args).data ?? {}, {
         detail: typeof detail === 'string' ? detail : null,
       });
     }

@@ -36,7 +36,10 @@ export const TerminalSchema = z.object({
   /** Environment variables for it. */
   env: z.record(z.string(), z.string()),
   /** Command that would install a multiplexer with the workspace's own package manager; null when it has none that we know. */
-  install: z.string().nullable(),
+  install: z
+    .string()
+    .regex(/^[\x20-\x7e]+$/, 'one line')
+    .nullable(),
 });
 export type Terminal = z.infer<typeof TerminalSchema>;
 
@@ -52,14 +55,17 @@ export const PublicKeySchema = z
 /** A user's name inside, as useradd(8) takes it. */
 export const UserNameSchema = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}\$?$/, 'the name of a user inside');
 
-/** How a workspace is reached by SSH. */
+/** How a workspace is reached by SSH. The editor writes it into files that ssh reads: nothing in it may be more than a word. */
 export const SshAccessSchema = z.object({
-  user: z.string(),
+  user: UserNameSchema,
   /** Port on the workspace's loopback address, reached through `forkpoint ssh proxy`. */
-  port: z.int(),
+  port: z.int().min(1).max(65535),
   /** Name for `HostKeyAlias`: the same for the workspace's life, whatever it is called. */
-  hostKeyAlias: z.string(),
+  hostKeyAlias: z.string().regex(/^forkpoint-ws-[0-9a-f]{12}$/, '"forkpoint-" and the id of the workspace'),
   /** Its public host key: type and key in base64. */
-  hostKey: z.string(),
+  hostKey: z
+    .string()
+    .max(16_384)
+    .regex(/^ssh-ed25519 [A-Za-z0-9+/]+={0,3}$/, 'type and key in base64'),
 });
 export type SshAccess = z.infer<typeof SshAccessSchema>;

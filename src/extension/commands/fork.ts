@@ -3,6 +3,7 @@ import type { QuickPickItem } from 'vscode';
 import { ForkpointError } from '../../protocol/errors.ts';
 import type { Fork, ParamsInput } from '../../protocol/operations.ts';
 import type { SnapshotSummary } from '../../protocol/snapshot.ts';
+import { hostText } from '../hosts/hostText.ts';
 import { showFailure } from '../views/failures.ts';
 import { counted, elapsedText } from '../views/measures.ts';
 import { snapshotIcon } from '../views/rows.ts';
@@ -154,7 +155,11 @@ function tell(made: readonly Fork[], ms: number): void {
   for (const { name, hookFailure } of made) {
     if (hookFailure === null) continue;
     void window.showWarningMessage(
-      l10n.t('The fork "{0}" runs, but its hook /etc/forkpoint/on-fork failed: {1}', name, hookFailure),
+      l10n.t(
+        'The fork "{0}" runs, but its hook /etc/forkpoint/on-fork failed: {1}',
+        name,
+        hostText(hookFailure),
+      ),
     );
   }
 }

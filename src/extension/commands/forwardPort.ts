@@ -1,5 +1,6 @@
 import { env, l10n, ThemeIcon, Uri, window } from 'vscode';
 import type { WorkspacePort } from '../../protocol/reach.ts';
+import { hostText } from '../hosts/hostText.ts';
 import type { Forward } from '../ports/forwards.ts';
 import { showFailure } from '../views/failures.ts';
 import type { Node } from '../views/nodes.ts';
@@ -108,9 +109,9 @@ function isPort(port: number): boolean {
 }
 
 function describePort({ process, addresses, published }: WorkspacePort): string {
-  const by = process === null ? '' : `${process.name} (${String(process.pid)})`;
-  const at = published.length === 0 ? '' : l10n.t('published as {0}', published.join(', '));
-  return [by, addresses.join(', '), at].filter((part) => part !== '').join(' · ');
+  const by = process === null ? '' : `${hostText(process.name)} (${String(process.pid)})`;
+  const at = published.length === 0 ? '' : l10n.t('published as {0}', hostText(published.join(', ')));
+  return [by, hostText(addresses.join(', ')), at].filter((part) => part !== '').join(' · ');
 }
 
 function isForwardNode(value: unknown): value is Extract<Node, { kind: 'forward' }> {

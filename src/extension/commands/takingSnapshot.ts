@@ -1,6 +1,6 @@
 import { l10n, window, workspace as folders } from 'vscode';
 import type { ParamsInput } from '../../protocol/operations.ts';
-import { visible } from '../../protocol/visible.ts';
+import { hostText } from '../hosts/hostText.ts';
 import { showFailure } from '../views/failures.ts';
 import { elapsedText } from '../views/measures.ts';
 import { snapshotLabel } from '../views/snapshotText.ts';
@@ -34,14 +34,14 @@ export async function takeSnapshot(
         'Snapshot "{0}" holds the files of "{1}" alone. Its processes could not be kept: {2}.',
         snapshotLabel(snapshot),
         workspace.name,
-        visible(snapshot.statelessReason),
+        hostText(snapshot.statelessReason),
       ),
     );
     return;
   }
   const left = snapshot.capture.leftOut;
   if (left.length > 0) {
-    const names = [...new Set(left.map((process) => visible(process.name)))].slice(0, 3).join(', ');
+    const names = [...new Set(left.map((process) => hostText(process.name)))].slice(0, 3).join(', ');
     void window.showWarningMessage(
       l10n.t(
         'Snapshot "{0}" was taken, without {1} processes that were started from outside the workspace: {2}. A restore ends them.',

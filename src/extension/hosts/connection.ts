@@ -9,6 +9,7 @@ import { backoffMs } from './backoff.ts';
 import { establish } from './establish.ts';
 import type { Established, InstallReason } from './establish.ts';
 import type { ConnectOptions, HostConnection, HostDependencies, HostState, RequestOptions } from './host.ts';
+import { logOfHost } from './log.ts';
 import type { Log } from './log.ts';
 import { HostProblemError } from './problems.ts';
 import type { HostProblemCode } from './problems.ts';
@@ -73,13 +74,7 @@ class Connection implements HostConnection {
   constructor(id: string, dependencies: HostDependencies) {
     this.id = id;
     this.#dependencies = dependencies;
-    const { log } = dependencies;
-    this.#log = {
-      debug: (line) => log.debug(`[${id}] ${line}`),
-      info: (line) => log.info(`[${id}] ${line}`),
-      warn: (line) => log.warn(`[${id}] ${line}`),
-      error: (line) => log.error(`[${id}] ${line}`),
-    };
+    this.#log = logOfHost(dependencies.log, id);
   }
 
   get state(): HostState {

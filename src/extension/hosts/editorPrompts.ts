@@ -1,6 +1,6 @@
 import { l10n, ProgressLocation, ThemeIcon, window } from 'vscode';
 import type { Memento } from 'vscode';
-import { visible } from '../../protocol/visible.ts';
+import { hostText } from './hostText.ts';
 import type { Answer, Consents, Prompts } from './prompts.ts';
 import { oneAtATime } from './prompts.ts';
 
@@ -18,8 +18,8 @@ export function createEditorPrompts(): Prompts {
       const answers: string[] = [];
       for (const { text, isEchoed } of questions) {
         const answer = await askText({
-          title: name === '' ? l10n.t('"{host}" asks', { host }) : visible(name),
-          prompt: visible(
+          title: name === '' ? l10n.t('"{host}" asks', { host }) : hostText(name),
+          prompt: hostText(
             [instructions, text]
               .filter((part) => part.trim() !== '')
               .join(' ')
@@ -71,7 +71,7 @@ export function createEditorPrompts(): Prompts {
     },
 
     async notice({ text, signal }) {
-      await window.withProgress({ location: ProgressLocation.Notification, title: visible(text) }, () =>
+      await window.withProgress({ location: ProgressLocation.Notification, title: hostText(text) }, () =>
         whenAborted(signal),
       );
     },

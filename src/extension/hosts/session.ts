@@ -251,8 +251,11 @@ export class Session {
   }
 }
 
-/** What the host sends is checked before it is believed to be of its type. */
-function checkResult<N extends OperationName>(name: N, result: unknown): Result<N> {
+/**
+ * What the host sends is checked before it is believed to be of its type.
+ * @throws ForkpointError `internal` when it is not
+ */
+export function checkResult<N extends OperationName>(name: N, result: unknown): Result<N> {
   const checked = operations[name].result.safeParse(result);
   if (checked.success) return checked.data as Result<N>;
   const issue = checked.error.issues[0];

@@ -1,4 +1,5 @@
-import { NAME_PATTERN } from '../../protocol/names.ts';
+import { ForkpointError } from '../../protocol/errors.ts';
+import { NAME_PATTERN, visible } from '../../protocol/names.ts';
 import type { SshAccess } from '../../protocol/reach.ts';
 import { destinationArguments } from '../hosts/resolvedConfig.ts';
 import type { ResolvedConfig } from '../hosts/resolvedConfig.ts';
@@ -64,21 +65,24 @@ export function proxyCommand(
   return words.map((word) => quoted(word).replaceAll('%', '%%')).join(' ');
 }
 
-/** What `ssh` is told of the workspaces: a block each, host keys always checked. */
+/**
+ * What `ssh` is told of the workspaces: a block each, host keys always checked.
+ * @throws ForkpointError `internal` when something in it could begin a word or a line of its own
+ */
 export function configText(aliases: readonly SshAlias[], files: AliasFiles): string {
   const blocks = aliases.map(({ alias, access, proxyCommand: command }) =>
     [
-      `Host ${alias}`,
-      `  HostName ${alias}`,
-      `  User ${access.user}`,
-      `  HostKeyAlias ${access.hostKeyAlias}`,
+      `Host ${word(alias)}`,
+      `  HostName ${word(alias)}`,
+      `  User ${word(access.user)}`,
+      `  HostKeyAlias ${word(access.hostKeyAlias)}`,
       '  HostKeyAlgorithms ssh-ed25519',
       '  StrictHostKeyChecking yes',
       `  UserKnownHostsFile ${pathValue(files.knownHostsFile)}`,
       '  GlobalKnownHostsFile none',
       `  IdentityFile ${pathValue(files.identityFile)}`,
       '  IdentitiesOnly yes',
-      `  ProxyCommand ${command}`,
+      `  ProxyCommand ${line(command)}`,
     ].join('\n'),
   );
   return ['# Written by Forkpoint: workspaces that ssh reaches. Changes are lost.', ...blocks, ''].join(
@@ -86,9 +90,15 @@ export function configText(aliases: readonly SshAlias[], files: AliasFiles): str
   );
 }
 
-/** The host keys of the workspaces, in the form of known_hosts. */
+/**
+ * The host keys of the workspaces, in the form of known_hosts.
+ * @throws ForkpointError `internal` when something in it could begin a word or a line of its own
+ */
 export function knownHostsText(aliases: readonly SshAlias[]): string {
-  return aliases.map(({ access }) => `${access.hostKeyAlias} ${access.hostKey}\n`).join('');
+  return aliases
+    .map(({ access }) => [access.hostKeyAlias, ...access.hostKey.split(' ')].map(word).join(' '))
+    .map((entry) => `${entry}\n`)
+    .join('');
 }
 
 /** A configuration that includes `file` at its top; null when it does already. */
@@ -97,6 +107,24 @@ export function withInclude(text: string, file: string): string | null {
   if (text.split(/\r?\n/).some((one) => one.trim() === line)) return null;
   // At the top: below a Host line it would belong to that host alone (ssh_config(5)).
   return `# Workspaces of Forkpoint\n${line}\n\n${text}`;
+}
+
+/** A word for ssh_config(5) and sshd(8)'s known_hosts: nothing in it is a blank, quote, pattern or token there. */
+function word(text: string): string {
+  if (!/^[A-Za-z0-9._+/=-]+\$?$/.test(text)) throw unwritable(text);
+  return text;
+}
+
+/** The rest of a line, blanks and quotes included. */
+function line(text: string): string {
+  if (visible(text) !== text) throw unwritable(text);
+  return text;
+}
+
+function unwritable(text: string): ForkpointError {
+  return new ForkpointError('internal', {
+    problem: `"${visible(text)}" can't be written into an SSH configuration`,
+  });
 }
 
 function pathValue(file: string): string {

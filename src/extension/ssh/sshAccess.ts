@@ -3,6 +3,7 @@ import * as path from 'node:path';
 import { l10n, window, workspace as editorWorkspace } from 'vscode';
 import type { ExtensionContext } from 'vscode';
 import { ForkpointError } from '../../protocol/errors.ts';
+import { SshAccessSchema } from '../../protocol/reach.ts';
 import type { Workspace } from '../../protocol/workspace.ts';
 import type { Log } from '../hosts/log.ts';
 import type { Disposable } from '../model/emitter.ts';
@@ -142,9 +143,11 @@ export class SshAccessFiles implements Disposable {
       identityFile: this.#identityFile,
       knownHostsFile: path.join(this.#directory, 'known_hosts'),
     };
+    // Nothing is written where a part of it can't be.
+    const texts = { knownHosts: knownHostsText(aliases), config: configText(aliases, files) };
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    await replaceFile(files.knownHostsFile, knownHostsText(aliases));
-    await replaceFile(this.configFile, configText(aliases, files));
+    await replaceFile(files.knownHostsFile, texts.knownHosts);
+    await replaceFile(this.configFile, texts.config);
     await this.#context.globalState.update(KEY, aliases);
   }
 
@@ -197,14 +200,12 @@ async function replaceFile(file: string, text: string): Promise<void> {
   await rename(`${file}.new`, file);
 }
 
-/** Ours alone writes it; an older version may have done so. */
+/** Ours alone writes it; an older version may have done so, which believed more of what a host answered. */
 function isAlias(value: unknown): value is SshAlias {
   if (typeof value !== 'object' || value === null) return false;
   const { alias, host, workspace, access, proxyCommand } = value as Partial<Record<string, unknown>>;
   return (
     [alias, host, workspace, proxyCommand].every((one) => typeof one === 'string') &&
-    typeof access === 'object' &&
-    access !== null &&
-    'hostKey' in access
+    SshAccessSchema.safeParse(access).success
   );
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { l10n, TerminalExitReason, ThemeColor, ThemeIcon, window } from 'vscode';
 import type { Terminal } from 'vscode';
 import type { WorkspaceId } from '../../protocol/names.ts';
+import { hostText } from '../hosts/hostText.ts';
 import type { Memory } from '../model/currentChoice.ts';
 import type { Disposable } from '../model/emitter.ts';
 import type { Fleet } from '../model/fleet.ts';
@@ -159,7 +160,7 @@ export class Terminals implements Disposable {
         l10n.t(
           'Terminals of "{0}" are not part of snapshots without tmux. Install it by "{1}" in this terminal?',
           name,
-          install,
+          hostText(install),
         ),
         button,
       )

@@ -1,5 +1,5 @@
 import type { ErrorArguments, ErrorCode } from '../../protocol/errors.ts';
-import { visible } from '../../protocol/visible.ts';
+import { hostText } from '../hosts/hostText.ts';
 import type { HostProblemCode } from '../hosts/problems.ts';
 import { sizeText } from './measures.ts';
 import type { Translator } from './translator.ts';
@@ -489,7 +489,7 @@ const connectionTexts: Texts<HostProblemCode> = {
   }),
 };
 
-/** The text of a failed operation. Arguments may come from a container: what can't be seen in them is made visible. */
+/** The text of a failed operation. Arguments may come from a host or container. */
 export function operationFailureText(l10n: Translator, code: ErrorCode, args: ErrorArguments): FailureText {
   return operationTexts[code](l10n, readable(args));
 }
@@ -507,7 +507,7 @@ function readable(args: ErrorArguments): Record<string, string> {
   return Object.fromEntries(
     Object.entries(args).map(([name, value]) => [
       name,
-      typeof value === 'number' && /bytes$/i.test(name) ? sizeText(value) : visible(String(value)),
+      typeof value === 'number' && /bytes$/i.test(name) ? sizeText(value) : hostText(String(value)),
     ]),
   );
 }

@@ -2,6 +2,7 @@ import { l10n, ProgressLocation, window } from 'vscode';
 import type { LogOutputChannel } from 'vscode';
 import { ForkpointError } from '../../protocol/errors.ts';
 import type { RequestOptions } from '../hosts/host.ts';
+import { hostLines } from '../hosts/hostText.ts';
 import { HostProblemError } from '../hosts/problems.ts';
 import { Emitter } from '../model/emitter.ts';
 import type { Activity } from './activity.ts';
@@ -150,5 +151,5 @@ function isCancellation(error: unknown): boolean {
 
 function describe(error: ForkpointError | HostProblemError): string {
   const parts = [`[${error.code}] ${error.message}`, error.hint, error.detail ?? ''];
-  return parts.filter((part) => part !== '').join('\n');
+  return hostLines(parts.filter((part) => part !== '').join('\n'));
 }

@@ -138,7 +138,7 @@ function drawWorkspace(node: WorkspaceNode, now: number): TreeItem {
         ),
     ...(origin === null ? [] : [l10n.t('Fork of "{0}" at {1}', origin.name, origin.snapshot)]),
     ...(workspace.project === null ? [] : [l10n.t('Project: {0}', workspace.project)]),
-    l10n.t('Container: {0}', workspace.engine.container),
+    l10n.t('Container: {0}', visible(workspace.engine.container)),
     l10n.t('Address: {0}', workspace.address),
     ...workspace.published.map((port) =>
       l10n.t('Port {0} is {1} on the host', port.containerPort, `${port.ip}:${String(port.hostPort)}`),

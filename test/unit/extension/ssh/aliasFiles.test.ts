@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { checkResult } from '../../../../src/extension/hosts/session.ts';
 import {
   aliasFor,
   configText,
@@ -7,6 +8,7 @@ import {
   withInclude,
   type SshAlias,
 } from '../../../../src/extension/ssh/aliasFiles.ts';
+import { ForkpointError } from '../../../../src/protocol/errors.ts';
 
 const web: SshAlias = {
   alias: 'forkpoint-web',
@@ -67,6 +69,59 @@ describe('names for ssh', () => {
     }
     assert.throws(() => proxyCommand({ destination, configFile: null, user: 'dev' }, 'ws;id'));
     assert.throws(() => configText([web], { ...files, identityFile: '/a"\nProxyCommand x' }));
+  });
+});
+
+describe('what a hostile host answers to be written for ssh', () => {
+  const isInternal = (error: unknown): boolean =>
+    error instanceof ForkpointError && error.code === 'internal';
+  const config = (alias: SshAlias): string => configText([alias], files);
+  const knownHosts = (alias: SshAlias): string => knownHostsText([alias]);
+  const spoiled = {
+    user: {
+      values: ['root\n  ProxyCommand sh -c id', 'root\rx', 'a b', '', 'root\u2028x', '%u', '"root"', '-x y'],
+      writers: [config],
+    },
+    hostKeyAlias: {
+      values: ['forkpoint-ws-0123456789ab\n  ProxyCommand id', '*', 'a,b', '@cert-authority *', '#x', ''],
+      writers: [config, knownHosts],
+    },
+    hostKey: {
+      values: ['ssh-ed25519 AAAA\n* ssh-ed25519 BBBB', 'ssh-ed25519 AAAA\r', 'ssh-ed25519\tAAAA', '\0', ''],
+      writers: [knownHosts],
+    },
+  };
+
+  it('is taken when it is what the helper answers', () => {
+    assert.deepEqual(checkResult('ssh/enable', web.access), web.access);
+  });
+
+  for (const [field, { values, writers }] of Object.entries(spoiled))
+    it(`is refused when its ${field} is more than that, by the session and by the writers alike`, () => {
+      for (const value of values) {
+        const access = { ...web.access, [field]: value };
+        assert.throws(() => checkResult('ssh/enable', access), isInternal, JSON.stringify(value));
+        for (const write of writers)
+          assert.throws(() => write({ ...web, access }), isInternal, JSON.stringify(value));
+      }
+    });
+
+  it('is refused when its host key has options, a comment or another type than is asked for', () => {
+    for (const hostKey of ['ssh-rsa AAAA', 'ssh-ed25519 AAAA root@host', 'ssh-ed25519', 'ssh-ed25519 !'])
+      assert.throws(() => checkResult('ssh/enable', { ...web.access, hostKey }), isInternal, hostKey);
+  });
+
+  it('begins no line of its own where an older version has kept it', () => {
+    for (const proxyCommand of ['ssh x\nHost *', 'ssh x\r', 'ssh \u2028'])
+      assert.throws(() => configText([{ ...web, proxyCommand }], files), isInternal, proxyCommand);
+    assert.throws(() => configText([{ ...web, alias: 'forkpoint-web *' }], files), isInternal);
+  });
+
+  it('types nothing into a terminal that was not shown', () => {
+    const terminal = { session: 'main', multiplexer: null, isNew: true, command: ['sh'], env: {} };
+    checkResult('terminal/open', { ...terminal, install: 'apt-get update && apt-get install -y tmux' });
+    for (const install of ['apt-get install tmux\rcurl x | sh', 'a\nb', 'a\u001b[8m', ''])
+      assert.throws(() => checkResult('terminal/open', { ...terminal, install }), isInternal, install);
   });
 });
 

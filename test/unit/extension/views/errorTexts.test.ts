@@ -46,6 +46,16 @@ describe('the texts of failures', () => {
     assert.match(message, /1\.50GB free and 3\.00GB are needed/);
   });
 
+  it('make no link of what a host says', () => {
+    const problem = '[more](command:workbench.action.quit)';
+    for (const { message } of [
+      operationFailureText(plain, 'internal', { problem }),
+      connectionFailureText(plain, 'connectionLost', { host: 'build1', problem }),
+    ]) {
+      assert.match(message, /\[more\] \(command/);
+    }
+  });
+
   it('show what a container hides in a name', () => {
     const { message } = operationFailureText(plain, 'checkpoint.impossible', {
       workspace: 'web',
