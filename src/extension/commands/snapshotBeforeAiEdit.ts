@@ -1,5 +1,6 @@
-import { FileType, l10n, Uri, window, workspace as folders } from 'vscode';
-import { branchOfHead, fillAliasTemplate, gitDirectoryOfFile } from '../model/aliasTemplate.ts';
+import { l10n, window, workspace as folders } from 'vscode';
+import { fillAliasTemplate } from '../model/aliasTemplate.ts';
+import { readBranch } from '../model/gitBranch.ts';
 import type { Settings } from '../model/settings.ts';
 import type { Parts } from './parts.ts';
 import { currentWorkspace } from './pick.ts';
@@ -35,32 +36,10 @@ async function findTask(settings: Settings): Promise<string> {
     const folder =
       (active === undefined ? undefined : folders.getWorkspaceFolder(active)) ??
       folders.workspaceFolders?.[0];
-    const branch = folder === undefined ? null : await readBranch(folder.uri);
+    const branch = folder === undefined ? null : await readBranch(folders.fs, folder.uri);
     if (branch !== null) return branch;
   }
   if (settings.beforeAiTask === 'branch' || active === undefined) return '';
   const name = active.path.slice(active.path.lastIndexOf('/') + 1);
   return name.replace(/(?<=.)\.[^.]*$/, '');
-}
-
-/** Reads `.git/HEAD` where the folder is: the Git extension may run on another machine than this one (H35). */
-async function readBranch(folder: Uri): Promise<string | null> {
-  try {
-    const dotGit = Uri.joinPath(folder, '.git');
-    const { type } = await folders.fs.stat(dotGit);
-    if ((type & FileType.Directory) !== 0) return branchOfHead(await readText(Uri.joinPath(dotGit, 'HEAD')));
-    const directory = gitDirectoryOfFile(await readText(dotGit));
-    if (directory === null) return null;
-    const repository = directory.startsWith('/')
-      ? folder.with({ path: directory })
-      : Uri.joinPath(folder, directory);
-    return branchOfHead(await readText(Uri.joinPath(repository, 'HEAD')));
-  } catch {
-    // Most folders are no repository, which is no failure.
-    return null;
-  }
-}
-
-async function readText(uri: Uri): Promise<string> {
-  return Buffer.from(await folders.fs.readFile(uri)).toString('utf8');
 }

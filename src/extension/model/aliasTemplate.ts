@@ -33,16 +33,6 @@ export function fillAliasTemplate(template: string, parts: AliasParts): string {
   return alias === '' ? `before-ai-${date}` : alias;
 }
 
-/** The branch that a `HEAD` file names: null for a detached one. */
-export function branchOfHead(content: string): string | null {
-  return /^ref: refs\/heads\/(\S+)/.exec(content)?.[1] ?? null;
-}
-
-/** Where a `.git` file (of a worktree or submodule) says that the repository is; null when it says nothing. */
-export function gitDirectoryOfFile(content: string): string | null {
-  return /^gitdir: (.+?)\s*$/m.exec(content)?.[1] ?? null;
-}
-
 function toName(text: string): string {
   return text
     .normalize('NFKD')

@@ -1,9 +1,5 @@
 import assert from 'node:assert/strict';
-import {
-  branchOfHead,
-  fillAliasTemplate,
-  gitDirectoryOfFile,
-} from '../../../../src/extension/model/aliasTemplate.ts';
+import { fillAliasTemplate } from '../../../../src/extension/model/aliasTemplate.ts';
 import { NAME_PATTERN } from '../../../../src/protocol/names.ts';
 
 const at = new Date(2026, 2, 4, 14, 5, 9);
@@ -55,20 +51,5 @@ describe('the alias of a snapshot before an AI edit', () => {
         assert.match(`${alias}-9999`, NAME_PATTERN, `${template} and ${task}`);
       }
     }
-  });
-});
-
-describe('the git branch', () => {
-  it('is read from HEAD', () => {
-    assert.equal(branchOfHead('ref: refs/heads/feature/login\n'), 'feature/login');
-  });
-
-  it('is none while HEAD is detached', () => {
-    assert.equal(branchOfHead('0123456789012345678901234567890123456789\n'), null);
-  });
-
-  it('H35: is found through a .git that is a file', () => {
-    assert.equal(gitDirectoryOfFile('gitdir: ../.git/worktrees/login\n'), '../.git/worktrees/login');
-    assert.equal(gitDirectoryOfFile('something else'), null);
   });
 });
