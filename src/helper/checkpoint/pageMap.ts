@@ -161,21 +161,27 @@ function readNumbers(message: Buffer): Map<number, number> {
   let at = 0;
   const readVarint = (): number => {
     let value = 0;
-    for (let factor = 1; ; factor *= 128) {
+    // Ten bytes hold all 64 bits.
+    for (let index = 0; index < 10; index++) {
       const byte = message.readUInt8(at++);
-      value += (byte & 127) * factor;
+      value += (byte & 127) * 128 ** index;
       // Addresses of processes end far below; one that does not fit is none.
       if (value > Number.MAX_SAFE_INTEGER) throw new RangeError('a number of the page map is too large');
       if (byte < 128) return value;
     }
+    throw new RangeError('a number of the page map does not end');
+  };
+  const skip = (bytes: number): void => {
+    if (bytes > message.length - at) throw new RangeError('a field of the page map ends past its message');
+    at += bytes;
   };
   while (at < message.length) {
     const key = readVarint();
     const wire = key % 8;
     if (wire === 0) found.set(Math.floor(key / 8), readVarint());
-    else if (wire === 1) at += 8;
-    else if (wire === 2) at += readVarint();
-    else if (wire === 5) at += 4;
+    else if (wire === 1) skip(8);
+    else if (wire === 2) skip(readVarint());
+    else if (wire === 5) skip(4);
     else throw new RangeError('a field of the page map is of an unknown kind');
   }
   return found;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { matchPages, pagesIn, readPageMap, writePageMap } from '../../../src/helper/checkpoint/pageMap.ts';
 import type { PageMap } from '../../../src/helper/checkpoint/pageMap.ts';
-import { entry, flag, head, image, page, type Field } from './pageMapImage.ts';
+import { entry, flag, head, image, imageOf, page, type Field } from './pageMapImage.ts';
 
 /** Addresses and numbers, in pages. */
 function mapOf(...entries: [address: number, pages: number][]): PageMap {
@@ -104,6 +104,41 @@ describe('a page map of CRIU', () => {
       [true, true, false, false],
     );
     assert.equal(pagesIn(map), 2);
+  });
+
+  it('may have fields of other kinds, which are passed over', () => {
+    const pagesId = Buffer.from([8 * head.pagesId, 7]);
+    const others = [
+      // Of eight bytes, of a length that is told (also in two bytes), and of four.
+      [8 * 9 + 1, ...Array<number>(8).fill(0xff)],
+      [8 * 9 + 2, 3, 8 * head.pagesId, 1, 0xff],
+      [8 * 9 + 2, 0],
+      [8 * 9 + 2, 0x80 + 72, 1, ...Array<number>(200).fill(0xff)],
+      [8 * 9 + 5, 8 * head.pagesId, 1, 0xff, 0xff],
+    ].map((bytes) => Buffer.from(bytes));
+    for (const other of others) {
+      for (const message of [Buffer.concat([other, pagesId]), Buffer.concat([pagesId, other])])
+        assert.equal(readPageMap(imageOf([message])).pagesId, 7, message.toString('hex'));
+    }
+  });
+
+  it('whose fields are longer than their message is refused, in words', () => {
+    const pagesId = [8 * head.pagesId, 7];
+    for (const field of [
+      [8 * 9 + 1, 0, 0, 0, 0, 0, 0, 0],
+      [8 * 9 + 2, 3, 0, 0],
+      [8 * 9 + 2, 0xff, 0xff, 0xff, 0x7f],
+      [8 * 9 + 5, 0, 0, 0],
+    ]) {
+      assert.throws(
+        () => readPageMap(imageOf([Buffer.from([...pagesId, ...field])])),
+        /^RangeError: a field of the page map ends past its message$/,
+      );
+    }
+    assert.throws(
+      () => readPageMap(imageOf([Buffer.from([8 * head.pagesId, ...Array<number>(200).fill(0x80), 0])])),
+      /^RangeError: a number of the page map does not end$/,
+    );
   });
 
   it('that is cut short, or something else, is refused', () => {

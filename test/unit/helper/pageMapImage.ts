@@ -13,14 +13,20 @@ function varint(value: number): number[] {
 
 /** A `pagemap-*.img` of these messages. */
 export function image(...messages: Field[][]): Buffer {
+  return imageOf(
+    messages.map((fields) =>
+      Buffer.from(fields.flatMap(([number, value]) => [number * 8, ...varint(value)])),
+    ),
+  );
+}
+
+/** A `pagemap-*.img` of messages that are bytes already. */
+export function imageOf(bodies: readonly Buffer[]): Buffer {
   const words = (...values: number[]): Buffer => {
     const bytes = Buffer.alloc(4 * values.length);
     values.forEach((value, index) => bytes.writeUInt32LE(value, 4 * index));
     return bytes;
   };
-  const bodies = messages.map((fields) =>
-    Buffer.from(fields.flatMap(([number, value]) => [number * 8, ...varint(value)])),
-  );
   return Buffer.concat([
     words(0x54564319, 0x56084025),
     ...bodies.flatMap((body) => [words(body.length), body]),
