@@ -12,10 +12,8 @@ import type { HostProblemCode } from '../../src/extension/hosts/problems.ts';
 import { HostProblemError } from '../../src/extension/hosts/problems.ts';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import { patPassword, workspaceTarInHost } from './machine/recipe.ts';
+import { cutSessions, restartSshd, sshdSettings } from './sshd.ts';
 import { readBuiltHelper, rebuilt, User, writeSshConfig, type Answers } from './sshUser.ts';
-
-/** Settings of the host's sshd for these tests. */
-const sshdSettings = '/etc/ssh/sshd_config.d/00-ssh-test.conf';
 
 /** Lines of the configuration for the user who has a password, and no key. */
 const asPat = ['User pat', 'IdentityFile none'];
@@ -37,15 +35,7 @@ for (const client of ['ssh2', 'openssh'] as const) {
       this.timeout(600_000);
       helper = await readBuiltHelper();
       host = await bootHost({ name: 'ssh-test', ifRunning: 'replace', installsHelper: false });
-      // sshd 9.8 and newer shuts out an address that gave wrong passwords, which these tests do.
-      // What comes first in sshd's configuration wins. It is started anew: right after its start a SIGHUP would end it.
-      await host.run([
-        'sh',
-        '-c',
-        `printf "PerSourcePenalties no\\nPermitRootLogin prohibit-password\\n" >${sshdSettings}
-        pkill -o sshd; while pgrep sshd; do sleep 0.05; done
-        /usr/sbin/sshd -E /var/log/sshd.log </dev/null >/dev/null 2>&1`,
-      ]);
+      await restartSshd(host, ['PermitRootLogin prohibit-password']);
     });
 
     after(() => endHost('ssh-test'));
@@ -583,16 +573,12 @@ for (const client of ['ssh2', 'openssh'] as const) {
       });
 
       describe('being cut', () => {
-        /** Ends the sshd processes of all sessions, as a broken network would end the connections. */
-        const cutSessions = (signal = 'KILL') =>
-          host.exec(['pkill', `-${signal}`, '-f', '^sshd(-session)?: (dev|pat)']);
-
         it('comes back by itself, and the state tells', async () => {
           const user = someone();
           const connection = await connect(user);
           const states: HostState['kind'][] = [];
           connection.onDidChangeState((state) => states.push(state.kind));
-          await cutSessions();
+          await cutSessions(host);
           await until(() => connection.state.kind === 'failed');
           assert.ok(connection.state.kind === 'failed' && connection.state.retryAt !== null);
           await until(() => connection.state.kind === 'connected');
@@ -610,7 +596,7 @@ for (const client of ['ssh2', 'openssh'] as const) {
             { onProgress: ({ step }) => steps.push(step) },
           );
           await until(() => steps.length > 0);
-          await cutSessions();
+          await cutSessions(host);
           const workspace = await create;
           assert.equal(workspace.name, 'cut');
           assert.ok(user.log.some((line) => line.includes('containers/create is asked again')));
@@ -624,13 +610,13 @@ for (const client of ['ssh2', 'openssh'] as const) {
 
         it('is noticed when the other side says nothing any more', async () => {
           const connection = await connect(someone(), ['ServerAliveInterval 1', 'ServerAliveCountMax 2']);
-          await cutSessions('STOP');
+          await cutSessions(host, 'STOP');
           try {
             await until(() => connection.state.kind !== 'connected', 15_000);
             await until(() => connection.state.kind === 'connected');
             await assertWorks(connection);
           } finally {
-            await cutSessions('KILL');
+            await cutSessions(host, 'KILL');
           }
         });
 
