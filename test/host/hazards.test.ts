@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { freezerOf, type Freezer } from './freezer.ts';
 import type { TestHost } from './machine/machine.ts';
+import { ownFile } from './small/smallWorkspace.ts';
 import { ask, failsWith, quote, sharedHost, TestWorkspace, until } from './workspace.ts';
 
 /** Size of the pool's root, where the records are. */
@@ -134,6 +136,31 @@ describe('hazards', function () {
     // One process counts in the mapping, the other one writes down what it sees there.
     const before = Number(await workspace.sh('cat /srv/shm'));
     await until(async () => Number(await workspace.sh('cat /srv/shm')) > before);
+  });
+
+  it('H8 a round of copying memory ahead that fails takes nothing from this snapshot or the next', async () => {
+    await workspace.write('/root/hold.py', readFileSync(ownFile('hold.py'), 'utf8'));
+    await workspace.background('touch /churn; exec python3 /root/hold.py 160 2> /root/hold.err');
+    await until(async () => (await workspace.try('test -s /stall')).exitCode === 0);
+    await endDaemon();
+    await host.run(['sh', '-euc', failingRounds]);
+    try {
+      await workspace.snapshot({ alias: 'after-failure' });
+    } finally {
+      await host.run(['rm', '-f', '/usr/local/sbin/criu', '/usr/local/sbin/runc']);
+      // The next daemon finds out anew whether the kernel tracks memory.
+      await endDaemon();
+    }
+    assert.equal(await host.run(['cat', '/run/rounds']), '1\n2\n');
+    await workspace.snapshot({ alias: 'next' });
+    for (const alias of ['after-failure', 'next']) {
+      const { name } = await workspace.call('snapshots/show', { name: alias });
+      const files = await host.run(['find', `${pool}/snapshots/${workspace.id}/${name}`, '-maxdepth', '2']);
+      assert.doesNotMatch(files, /pre-dumps|memory\/parent/);
+      await workspace.restore(alias, { safety: 'none' });
+      await workspace.sh(`rm -f /churn /checked; echo ${alias} > /check`);
+      assert.equal(await textOf('/checked'), `same ${alias}\n`);
+    }
   });
 
   it('H10 a snapshot during which somebody else thawed the workspace is discarded', async () => {
@@ -409,6 +436,30 @@ import mmap, time
 memory = mmap.mmap(-1, 2200 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x8000)
 open('/srv/large', 'w').write('large')
 time.sleep(1000)
+`;
+
+/**
+ * From here on the second round of copying memory ahead fails, after the kernel has been told to note changes from then on.
+ * Where it can't note them, it is said to, and the first round is one of zeros: what a dump made of it would be wrong, too.
+ */
+const failingRounds = `
+  rm -f /run/rounds
+  cat > /usr/local/sbin/criu <<'end'
+#!/bin/sh
+[ "$*" != "check --feature mem_dirty_track" ] || exit 0
+PATH=/usr/sbin:/usr/bin:/sbin:/bin exec criu "$@"
+end
+  cat > /usr/local/sbin/runc <<'end'
+#!/bin/sh
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+case "$*" in *--pre-dump*) ;; *) exec runc "$@" ;; esac
+images=\${*#*--image-path }
+images=\${images%% *}
+echo "\${images##*/}" >> /run/rounds
+runc "$@" || head -c 20M /dev/zero > "$images/pages-1.img"
+[ "\${images##*/}" = 1 ]
+end
+  chmod 755 /usr/local/sbin/criu /usr/local/sbin/runc
 `;
 
 /** A process traced by another can't be dumped. */

@@ -86,7 +86,7 @@ describe('joining the images of a dump with those it builds upon', () => {
     return found;
   }
 
-  it('holds what was in memory, whichever dump has it, for memory of any shape', async () => {
+  it('H8 holds what was in memory, whichever dump has it, for memory of any shape', async () => {
     const random = randomNumbers(7);
     for (let round = 0; round < 60; round++) {
       const depth = 1 + Math.floor(random() * 4);
@@ -124,7 +124,7 @@ describe('joining the images of a dump with those it builds upon', () => {
     assert.deepEqual([...read(images, 2)], [[5, 55]]);
   });
 
-  it('refuses to make images in which a page would be missing', async () => {
+  it('H8 refuses to make images in which a page would be missing', async () => {
     write('before', new Map([[1, 11]]), null);
     const images = write(
       'last',

@@ -81,7 +81,7 @@ describe('copying memory ahead', () => {
     assert.equal(calls.length, 2);
   });
 
-  it('leaves nothing of the rounds before one that fails: what was changed since is not known', async () => {
+  it('H8 leaves nothing of the rounds before one that fails: what was changed since is not known', async () => {
     assert.equal(await copy(64 * MIB, null), null);
     assert.ok(!existsSync(layout.preDumps(id, name)));
   });
