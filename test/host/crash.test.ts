@@ -6,6 +6,7 @@ import { chooseSeed, randomNumbers } from './random.ts';
 import {
   createArguments,
   daemonPid,
+  endCommands,
   endOfLog,
   forkpoint,
   forkpointJson,
@@ -13,6 +14,7 @@ import {
   logLength,
   logSince,
   makeRootfs,
+  provideEndCommands,
   type Sight,
   SmallWorkspace,
   whenLogged,
@@ -57,10 +59,17 @@ const expectedProcesses = [
   /^sync -f -- /,
 ];
 
-/** Kills, a while later, the daemon that the log has last: the one that has just logged something. */
+/** What the runtime has restore the processes; one that stands before it says that it waits. */
+const criu = '/usr/sbin/criu';
+const criuWaits = '/run/criu-waits';
+
+/** Where {@link killLoggedDaemon} writes the names of the commands that it killed. */
+const endedCommands = '/run/ended-commands';
+
+/** Kills, a while later, the daemon that the log has last, the one that has just logged something, and its commands with it. */
 const killLoggedDaemon = (delayMs: number): string =>
   `daemon=$(sed -n 's/.*daemon [^ ]* started, process \\([0-9]*\\).*/\\1/p' /var/log/forkpoint/helper.log | tail -n 1); ` +
-  `sleep ${String(delayMs / 1000)}; kill -s KILL "$daemon"`;
+  `python3 ${endCommands} "$daemon" > ${endedCommands} & sleep ${String(delayMs / 1000)}; kill -s KILL "$daemon"; wait`;
 
 /** Names in a workspace's directory while nothing is under way. */
 const expectedFiles = ['criu.conf', 'rootfs', 'volumes', 'work', 'workspace.json'];
@@ -83,12 +92,15 @@ describe('a crash of the daemon', function () {
   let small: SmallWorkspace;
   /** Where the daemon that runs, or the one that is started next, kills itself. */
   let armedFor = '';
+  /** Whether the next crash takes the commands of the daemon with it, as the end of its cgroup or of the host would. */
+  let takesCommands = false;
   /** Other processes of the host, before anything was killed. */
   let processesBefore: readonly string[] = [];
 
   before(async () => {
     host = await bootHost({ name: 'crash', ifRunning: 'replace' });
     await withoutUnit(host);
+    await provideEndCommands(host);
     small = await SmallWorkspace.create(host, 'small');
     await small.mark('target');
     await run(['snapshots', 'create', '-c', 'small', '--alias', 'target']);
@@ -293,12 +305,45 @@ describe('a crash of the daemon', function () {
         const delayMs = Math.round(random() * 400);
         await collect(failures, `${step}, ${String(delayMs)} ms later`, async () => {
           await whenLogged(host, step, killLoggedDaemon(delayMs), () => forkpoint(host, args));
-          await requireSound('running', await listSnapshots());
+          const snapshots = await listSnapshots();
+          if (args === create && (await host.run(['cat', endedCommands])).includes('criu')) await wakeAnew();
+          await requireSound('running', snapshots);
         });
       }
     }
     reportAll(failures);
   });
+
+  it('with its commands, while the runtime has the files mounted for CRIU, keeps them whole', async () => {
+    const wrapper = `#!/bin/sh
+if grep -q criu-root /proc/mounts; then touch ${criuWaits}; sleep 60; fi
+exec ${criu}.real "$@"
+`;
+    await host.run(['mv', criu, `${criu}.real`]);
+    await host.run(['sh', '-c', `cat > ${criu}; chmod 755 ${criu}`], { input: wrapper });
+    const pid = (await daemonPid(host)) ?? 0;
+    try {
+      const kill = `until [ -e ${criuWaits} ]; do sleep 0.01; done; kill -s KILL ${String(pid)}`;
+      await Promise.all([
+        forkpoint(host, ['snapshots', 'restore', '-c', 'small', '--name', 'target', '--safety', 'none']),
+        host.run(['python3', endCommands, String(pid)]),
+        host.run(['sh', '-c', kill]),
+      ]);
+    } finally {
+      await host.run(['mv', `${criu}.real`, criu]);
+    }
+    const sight = await requireSound('running', await listSnapshots());
+    assert.equal(sight.mark, 'target');
+    assert.doesNotMatch(await host.run(['cat', '/proc/mounts']), /criu-root/);
+  });
+
+  /** A program that CRIU was dumping when it was killed may have noticed (H14), and does not go on where it was. */
+  async function wakeAnew(): Promise<void> {
+    const { frozen, tables, journal, trash } = await small.look('stopped');
+    assert.notEqual(frozen, 'FROZEN');
+    assert.deepEqual([tables, journal, trash], [[], [], []]);
+    await run(['snapshots', 'restore', '-c', 'small', '--name', 'target', '--safety', 'none']);
+  }
 
   /** Runs something that works, and reads from the log which steps it took. */
   async function stepsOf(
@@ -337,8 +382,11 @@ describe('a crash of the daemon', function () {
     for (const [index, { point, isFinished }] of crashes.entries()) {
       const following = crashes[index + 1]?.point;
       const next = following === undefined ? '' : `${operation}/${following}`;
-      await collect(failures, `${operation}/${point}`, () => check({ point, next, isFinished }));
+      takesCommands = index % 2 === 1;
+      const title = `${operation}/${point}${takesCommands ? ', with its commands' : ''}`;
+      await collect(failures, title, () => check({ point, next, isFinished }));
     }
+    takesCommands = false;
     await arm('');
     reportAll(failures);
   }
@@ -346,7 +394,10 @@ describe('a crash of the daemon', function () {
   /** Has the daemon kill itself at `point` of what `args` ask for. The one that recovers is told to do so at `next`. */
   async function crash(point: string, next: string, args: readonly string[]): Promise<void> {
     await arm(point);
-    const { exitCode, stdout } = await forkpoint(host, args, { FORKPOINT_CRASH_AT: point });
+    const [{ exitCode, stdout }] = await Promise.all([
+      forkpoint(host, args, { FORKPOINT_CRASH_AT: point }),
+      takesCommands ? host.run(['python3', endCommands, point]) : null,
+    ]);
     assert.notEqual(exitCode, 0, `the daemon did not end: ${stdout}`);
     assert.equal(await daemonPid(host), null, 'the daemon still runs');
     armedFor = next;

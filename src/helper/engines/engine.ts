@@ -97,8 +97,11 @@ export interface Engine {
   freeAddress(taken: readonly string[]): Promise<string>;
   /** Whether a published port can be bound; answers the first that can't. */
   firstTakenPort(ports: readonly PublishedPort[]): Promise<PublishedPort | null>;
-  /** Takes away what a daemon that was killed has left of {@link whileNetworkIsHeld}. */
-  recover(): Promise<void>;
+  /**
+   * Takes away what a daemon that was killed has left of {@link whileNetworkIsHeld}, and, where the engine was killed with it,
+   * of a start or restore of these workspaces, which do not run.
+   */
+  recover(resting: readonly WorkspaceRecord[]): Promise<void>;
   /** Ends what was started for {@link expectRestore}, and {@link whileNetworkIsHeld}. */
   end(): Promise<void>;
 }

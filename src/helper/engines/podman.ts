@@ -29,7 +29,7 @@ import { HeldBridge } from './heldBridge.ts';
 import { PodmanService } from './podmanService.ts';
 import { siblingConfiguration } from './siblingConfiguration.ts';
 import type { ContainerIdentity } from './siblingConfiguration.ts';
-import { endUnfinishedStart } from './unfinishedStart.ts';
+import { endUnfinishedStart, isUnfinished } from './unfinishedStart.ts';
 
 /** Network of the workspaces. Addresses are given by us, outside the range of automatic leases (H20). */
 const NETWORK = 'forkpoint';
@@ -129,8 +129,13 @@ export class Podman implements Engine {
     return this.bridge.held(work);
   }
 
-  async recover(): Promise<void> {
+  async recover(resting: readonly WorkspaceRecord[]): Promise<void> {
     await this.bridge.clear();
+    for (const record of resting) {
+      if (!isUnfinished(record.engine)) continue;
+      this.log.warn(`${record.name} was being started; what is left of that is cleared away`);
+      await this.endUnfinished(record);
+    }
   }
 
   async end(): Promise<void> {

@@ -1,6 +1,8 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import * as path from 'node:path';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
+import { mountPointsBelow } from '../host/mounts.ts';
 import { poll } from '../host/poll.ts';
 import { commandLines } from '../host/processes.ts';
 import type { Run } from '../host/run.ts';
@@ -10,8 +12,16 @@ import { RUNTIME_ROOT } from './runtimeRoot.ts';
 /** Where Podman mounts the network namespaces of containers (go.podman.io/common/pkg/netns). */
 const NAMESPACES = '/run/netns';
 
+/** Where runtimes bind the files of a container for CRIU while they restore it (runc's criu_linux.go, crun's criu.c). */
+const RESTORE_MOUNT = 'criu-root';
+
 /** How long what goes on without Podman may take, in milliseconds. */
 const ENDING_MS = 60_000;
+
+/** Whether a start or a restore of a container that does not run was killed together with its runtime, or has yet to be cleared away. */
+export function isUnfinished({ id, runtime }: Pick<WorkspaceRecord['engine'], 'id' | 'runtime'>): boolean {
+  return id !== '' && (existsSync(path.join(RUNTIME_ROOT[runtime], id)) || restoreMounts(id).length > 0);
+}
 
 /**
  * Ends what is left of a start or a restore that Podman began and did not finish, because it was killed: the monitor, the
@@ -33,6 +43,8 @@ export async function endUnfinishedStart(
     return !own.some(({ name }) => name !== 'podman') && !programs.some(({ name }) => name === 'netavark');
   };
   await poll(isOver, { everyMs: 20, timeoutMs: ENDING_MS });
+  // Runtime and Podman delete their directories with all that is in them, mounted or not: the files of the workspace.
+  for (const point of restoreMounts(id)) await run('umount', ['--lazy', point]);
   // Forced, it is content with one that is not there (runc-delete(8), crun(1)).
   await run(runtime, ['--root', RUNTIME_ROOT[runtime], 'delete', '--force', id]);
   // What it has written down it takes back itself; the next start would count on it.
@@ -45,6 +57,11 @@ export async function endUnfinishedStart(
   for (const name of await readdir(NAMESPACES).catch(() => [])) {
     if (name.startsWith('netns-')) await removeNamespace(run, path.join(NAMESPACES, name), address);
   }
+}
+
+function restoreMounts(id: string): string[] {
+  const points = mountPointsBelow('', readFileSync('/proc/self/mountinfo', 'utf8'));
+  return points.filter((point) => point.endsWith(`/${RESTORE_MOUNT}`) && point.includes(`/${id}/`));
 }
 
 async function hasNamespace(

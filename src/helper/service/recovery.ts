@@ -3,10 +3,12 @@ import * as path from 'node:path';
 import { SnapshotNameSchema } from '../../protocol/names.ts';
 import type { JournalEntry } from '../catalogue/journal.ts';
 import { ROOTFS } from '../catalogue/layout.ts';
+import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { HELD } from '../catalogue/trash.ts';
 import { prepareWork } from '../checkpoint/dump.ts';
 import { writeOptionFile } from '../checkpoint/optionFile.ts';
 import { Cgroup } from '../engines/cgroup.ts';
+import type { Engine } from '../engines/engine.ts';
 import { failureText } from '../host/failureText.ts';
 import { takeOverCommands } from '../host/leftCommands.ts';
 import { bootId } from '../host/processes.ts';
@@ -43,10 +45,13 @@ const UNATTENDED = { signal: new AbortController().signal, progress: () => undef
 export async function recover(parts: Parts): Promise<void> {
   parts.gracePeriods.recover();
   await takeOverCommands(parts.log);
-  await parts.engine.recover();
+  const states = await parts.engine.states();
+  const isResting = ({ engine }: WorkspaceRecord): boolean =>
+    states.get(engine.container)?.state !== 'running';
+  await parts.engine.recover(parts.catalogue.allWorkspaces().filter(isResting));
   await parts.staging.clear();
   await parts.hostKeys.clear();
-  await thawAll(parts);
+  await thawAll(parts, states);
   for (const workspace of parts.catalogue.allWorkspaces()) await forgetLostMemory(parts, workspace);
   const { entries, unreadable } = await parts.journal.read();
   for (const file of unreadable) parts.log.error(`the journal entry ${file} can't be read; it is left alone`);
@@ -80,8 +85,7 @@ export async function recover(parts: Parts): Promise<void> {
 }
 
 /** Thaws what stands still, for nobody else freezes workspaces, and undoes what a dump that was cut short has left. */
-async function thawAll(parts: Parts): Promise<void> {
-  const states = await parts.engine.states();
+async function thawAll(parts: Parts, states: Awaited<ReturnType<Engine['states']>>): Promise<void> {
   for (const workspace of parts.catalogue.allWorkspaces()) {
     const engine = states.get(workspace.engine.container);
     const work = parts.layout.work(workspace.id);

@@ -157,6 +157,13 @@ export async function killDaemon(host: TestHost): Promise<void> {
   ]);
 }
 
+/** Where {@link provideEndCommands} puts the script that kills the commands of a daemon together with it. */
+export const endCommands = '/root/endCommands.py';
+
+export async function provideEndCommands(host: TestHost): Promise<void> {
+  await host.run(['tee', endCommands], { input: readFileSync(ownFile('endCommands.py'), 'utf8') });
+}
+
 /**
  * From here on it is the command line that starts the host's daemon, so that it gets the environment that {@link forkpoint}
  * is given. Where systemd starts it, its unit gives it another one, and one that was killed is started anew.
