@@ -18,6 +18,7 @@ import {
   mendPodman,
   type Sight,
   SmallWorkspace,
+  startDaemonWith,
   whenLogged,
   withoutUnit,
 } from './small/smallWorkspace.ts';
@@ -210,15 +211,7 @@ describe('a fault of the host', function () {
     // A day ahead, for the daemon alone: the clock of the host is everybody's.
     const shift =
       'const now = Date.now; Date = class extends Date { constructor(...a) { a.length === 0 ? super(now() + 864e5) : super(...a); } static now() { return now() + 864e5; } };';
-    await host.run(['tee', '/root/shift.cjs'], { input: shift });
-    await host.run([
-      'sh',
-      '-c',
-      'helper=$(grep -o "/[^ ]*/helper.cjs" /usr/local/bin/forkpoint | head -n 1); NODE_OPTIONS="--require /root/shift.cjs" setsid -f node "$helper" daemon </dev/null >/dev/null 2>&1',
-    ]);
-    await until(
-      async () => (await host.exec(['test', '-S', '/run/forkpoint/forkpoint.sock'])).exitCode === 0,
-    );
+    await startDaemonWith(host, shift);
     const create = (alias: string): string[] => [
       'snapshots',
       'create',

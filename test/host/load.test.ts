@@ -6,26 +6,64 @@ import { requireSame } from './load/looks.ts';
 import { Traffic } from './load/traffic.ts';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
 import { chooseSeed, randomNumbers } from './random.ts';
-import { daemonPid, endEngineService, endOfLog, killDaemon, makeRootfs } from './small/smallWorkspace.ts';
+import {
+  daemonPid,
+  endEngineService,
+  endOfLog,
+  killDaemon,
+  makeRootfs,
+  startDaemonWith,
+  withoutUnit,
+} from './small/smallWorkspace.ts';
 import { ask, until } from './workspace.ts';
 
 const isLong = process.env['FORKPOINT_LONG'] === '1';
 const scale = isLong
   ? { clients: 50, workspaces: 20, forks: 10, minutes: 10, warmUp: 3000, cheap: 10_000 }
-  : { clients: 10, workspaces: 4, forks: 2, minutes: 0.75, warmUp: 150, cheap: 200 };
+  : { clients: 10, workspaces: 4, forks: 2, minutes: 0.75, warmUp: 100, cheap: 2000 };
 /** For a load that is being looked into. */
 const minutes = Number(process.env['FORKPOINT_LOAD_MINUTES'] ?? scale.minutes);
 
 /** How long a call may take among so many, on a machine that is busy with other things, in milliseconds. */
 const deadlineMs = isLong ? 600_000 : 150_000;
-/** What the daemon's memory may differ by between two moments of rest, in bytes: it grows over its first thousands of operations. */
+/** What the daemon's resident memory may differ by between two moments of rest, in bytes: it grows over its first thousands of operations. */
 const MEMORY_SLACK = (isLong ? 64 : 128) * 2 ** 20;
+/** How many answers to requests with a key the daemon keeps (dispatcher.ts). */
+const ANSWERS_KEPT = 500;
+/** What JavaScript may hold more after each operation, in bytes; what is compiled grows a little for long. */
+const HEAP_PER_OPERATION = 3 * 1024;
+/** What the used part of the pool may differ by, in bytes: btrfs's trees do not shrink as they grew. */
+const POOL_SLACK = 4 * 2 ** 20;
+/** Six files of the helper's log, which are put aside when they are full (logFile.ts), and CRIU's, in bytes. */
+const MOST_LOG_BYTES = 16 * 2 ** 20;
+/** How many times the heap is measured while {@link cheapOperations} go on. */
+const HEAP_SAMPLES = 11;
 const pool = '/var/lib/forkpoint';
 const program = ['/bin/sh', '-c', 'while :; do sleep 1; done'];
+
+/** In the daemon: tells at SIGUSR2 what JavaScript holds when all garbage is collected, in bytes. */
+const heapTeller = `
+const { renameSync, writeFileSync } = require('node:fs');
+process.on('SIGUSR2', () => {
+  require('node:v8').setFlagsFromString('--expose-gc');
+  const collect = require('node:vm').runInNewContext('gc');
+  for (let round = 0; round < 3; round++) collect();
+  const { heapUsed, external } = process.memoryUsage();
+  writeFileSync('/run/heap.new', String(heapUsed + external));
+  renameSync('/run/heap.new', '/run/heap');
+});`;
 
 /** What a daemon must not hold more and more of. */
 interface Holdings {
   readonly memoryBytes: number;
+  /** Of the pool, what was deleted being freed. */
+  readonly poolBytes: number;
+  /** Names of all that is in the pool. */
+  readonly poolEntries: number;
+  /** Of the helper's directory in memory, without the answers that are kept for an hour. */
+  readonly runBytes: number;
+  readonly answers: number;
+  readonly logBytes: number;
   /** How many of each kind. */
   readonly descriptors: string;
   readonly children: string;
@@ -47,6 +85,7 @@ describe('under load', function () {
       ifRunning: 'replace',
       ...(isLong ? { poolSizeBytes: 30 * 2 ** 30 } : {}),
     });
+    await withoutUnit(host);
     await makeRootfs(host);
     traffic = new Traffic(host, random, scale.forks);
     const names = Array.from({ length: scale.clients }, (_, index) => `client ${String(index + 1)}`);
@@ -113,13 +152,28 @@ describe('under load', function () {
   });
 
   it('many operations leave nothing behind: no memory, descriptors, processes, or files', async () => {
+    await killDaemon(host);
+    await startDaemonWith(host, heapTeller);
+    for (const client of clients) await client.reconnect();
     await cheapOperations(scale.warmUp);
+    // Of notes with a key, until each answer that is kept takes the place of another.
+    await cheapOperations(ANSWERS_KEPT, () => 0.5);
     const before = await holdings();
-    await cheapOperations(scale.cheap);
+    assert.equal(before.answers, ANSWERS_KEPT);
+    const heap = [await heapBytes()];
+    const batch = scale.cheap / (HEAP_SAMPLES - 1);
+    while (heap.length < HEAP_SAMPLES) {
+      await cheapOperations(batch);
+      heap.push(await heapBytes());
+    }
     const after = await holdings();
-    console.log(`      ${JSON.stringify({ before, after })}`);
-    assert.ok(after.memoryBytes - before.memoryBytes < MEMORY_SLACK, JSON.stringify({ before, after }));
-    assert.deepEqual({ ...after, memoryBytes: 0 }, { ...before, memoryBytes: 0 });
+    console.log(`      ${JSON.stringify({ heap, before, after })}`);
+    assert.ok(slope(heap) / batch < HEAP_PER_OPERATION, `${String(slope(heap) / batch)} bytes an operation`);
+    assert.ok(after.memoryBytes - before.memoryBytes < MEMORY_SLACK);
+    assert.ok(after.poolBytes - before.poolBytes < POOL_SLACK);
+    assert.ok(after.logBytes < MOST_LOG_BYTES);
+    const { memoryBytes, poolBytes, logBytes } = before;
+    assert.deepEqual({ ...after, memoryBytes, poolBytes, logBytes }, before);
   });
 
   if (isLong)
@@ -165,7 +219,7 @@ describe('under load', function () {
   }
 
   /** Operations that take no time, among them failing ones, repeated ones, and connections that end. */
-  async function cheapOperations(count: number): Promise<void> {
+  async function cheapOperations(count: number, choose = random): Promise<void> {
     let left = count;
     const lane = async (client: LoadClient, number: number): Promise<void> => {
       const container = `load-${String(number % scale.workspaces)}`;
@@ -175,7 +229,7 @@ describe('under load', function () {
       while (left > 0) {
         left -= 1;
         const key = `${alias}-${String(left)}-${String(random())}`;
-        const choice = random();
+        const choice = choose();
         if (choice < 0.2) await client.send('snapshots/list', { container });
         else if (choice < 0.4) await client.send('snapshots/show', one);
         else if (choice < 0.45) await client.send('containers/show', { container });
@@ -196,6 +250,12 @@ describe('under load', function () {
     await Promise.all(clients.slice(0, 4).map(lane));
   }
 
+  async function heapBytes(): Promise<number> {
+    const pid = String(await daemonPid(host));
+    const script = `rm -f /run/heap; kill -USR2 ${pid}; until [ -e /run/heap ]; do sleep 0.05; done; cat /run/heap`;
+    return Number(await host.run(['sh', '-c', script]));
+  }
+
   /** What the daemon holds once it is at rest. */
   async function holdings(): Promise<Holdings> {
     await endEngineService(host);
@@ -207,6 +267,11 @@ describe('under load', function () {
       const before = await childrenOf();
       return {
         memoryBytes: Number(await list(`awk '/^VmRSS/ { print $2 }' /proc/${pid}/status`)) * 1024,
+        poolBytes: await usedBytes(),
+        poolEntries: Number(await list(`find ${pool} | wc -l`)),
+        runBytes: Number(await list('du -sb --exclude=answers /run/forkpoint | cut -f 1')),
+        answers: Number(await list('ls /run/forkpoint/answers | wc -l')),
+        logBytes: Number(await list('du -sb /var/log/forkpoint | cut -f 1')),
         descriptors: await list(
           // The log that its standard output was led to is given a number when it is long, and removed after some more.
           `for one in /proc/${pid}/fd/*; do readlink $one; done | sed -E 's/:.*//; s/\\.log(\\.[0-9]+)?( \\(deleted\\))?$/.log/' | sort | uniq -c`,
@@ -229,9 +294,29 @@ describe('under load', function () {
     return found;
   }
 
+  /** Of the pool. */
+  async function usedBytes(): Promise<number> {
+    await host.run(['btrfs', 'filesystem', 'sync', pool]);
+    const [blocks = 0, free = 0, size = 0] = (await host.run(['stat', '-f', '-c', '%b %f %S', pool]))
+      .split(' ')
+      .map(Number);
+    return (blocks - free) * size;
+  }
+
   function clientAt(index: number): LoadClient {
     const client = clients[index % clients.length];
     assert.ok(client, 'there is no client');
     return client;
   }
 });
+
+/** By how much what was measured grows from one time to the next: the slope of the line that is nearest to all (least squares). */
+function slope(measured: readonly number[]): number {
+  const middle = (measured.length - 1) / 2;
+  const weights = measured.map((_, index) => index - middle);
+  const sum = (terms: readonly number[]): number => terms.reduce((total, term) => total + term, 0);
+  return (
+    sum(weights.map((weight, index) => weight * (measured[index] ?? 0))) /
+    sum(weights.map((weight) => weight ** 2))
+  );
+}

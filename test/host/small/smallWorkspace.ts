@@ -174,6 +174,18 @@ export async function withoutUnit(host: TestHost): Promise<void> {
   await host.run(['sh', '-c', script]);
 }
 
+/** Starts the daemon with a program of a test's own loaded before it (`node --require`), and waits until it listens. None may run. */
+export async function startDaemonWith(host: TestHost, program: string): Promise<void> {
+  const file = '/root/preloaded.cjs';
+  await host.run(['tee', file], { input: program });
+  const script = `
+    helper=$(grep -o "/[^ ]*/helper.cjs" /usr/local/bin/forkpoint | head -n 1)
+    rm -f /run/forkpoint/forkpoint.sock
+    NODE_OPTIONS="--require ${file}" setsid -f node "$helper" daemon </dev/null >/dev/null 2>&1
+    until [ -S /run/forkpoint/forkpoint.sock ]; do sleep 0.05; done`;
+  await host.run(['sh', '-c', script]);
+}
+
 /** Has the engine's service end, which stays for a while after it was last asked. */
 export async function endEngineService(host: TestHost): Promise<void> {
   const find = "pgrep -f '^podman system service'";
