@@ -24,7 +24,10 @@ export class Catalogue {
     private readonly makeRoom: MakeRoom,
   ) {}
 
-  /** Makes the pool's directories and reads what is there. A record that can't be read is left alone and logged. */
+  /**
+   * Makes the pool's directories and reads what is there. A record that can't be read is left alone and logged; of one that
+   * speaks of another place than its own, its own counts.
+   */
   async load(): Promise<void> {
     const { layout } = this;
     for (const directory of [
@@ -40,8 +43,8 @@ export class Catalogue {
     for (const entry of await readdir(layout.workspaces())) {
       const id = WorkspaceIdSchema.safeParse(entry);
       if (!id.success) continue;
-      const record = WorkspaceRecordSchema.safeParse(await readJson(layout.workspaceRecord(id.data)));
-      if (record.success) this.workspaces.set(id.data, record.data);
+      const record = WorkspaceRecordSchema.safeParse(await this.readJson(layout.workspaceRecord(id.data)));
+      if (record.success) this.workspaces.set(id.data, { ...record.data, id: id.data });
       else
         this.log.warn(
           `the record of workspace ${entry} can't be read; it is left alone: ${record.error.message}`,
@@ -138,10 +141,10 @@ export class Catalogue {
     for (const entry of entries) {
       const name = SnapshotNameSchema.safeParse(entry);
       if (!name.success) continue;
-      const json = await readJson(this.layout.snapshotRecord(id, name.data));
+      const json = await this.readJson(this.layout.snapshotRecord(id, name.data));
       if (json === undefined) continue;
       const record = SnapshotRecordSchema.safeParse(json);
-      if (record.success) found.set(name.data, record.data);
+      if (record.success) found.set(name.data, { ...record.data, workspace: id, name: name.data });
       else
         this.log.warn(
           `the record of snapshot ${id}/${entry} can't be read; it is left alone: ${record.error.message}`,
@@ -149,12 +152,13 @@ export class Catalogue {
     }
     return found;
   }
-}
 
-async function readJson(file: string): Promise<unknown> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    if (isMissing(error)) return undefined;
-    throw error;
-  });
-  return text === undefined ? undefined : parseJson(text);
+  /** Undefined where there is none, and where the disk does not give it: one record is not to keep all others away. */
+  private async readJson(file: string): Promise<unknown> {
+    const text = await readFile(file, 'utf8').catch((error: unknown) => {
+      if (!isMissing(error)) this.log.warn(`${file} can't be read; it is left alone: ${String(error)}`);
+      return undefined;
+    });
+    return text === undefined ? undefined : parseJson(text);
+  }
 }

@@ -93,7 +93,8 @@ export class Journal {
     for (const name of await readdir(this.directory)) {
       if (!name.endsWith('.json')) continue;
       const file = path.join(this.directory, name);
-      const parsed = JournalEntrySchema.safeParse(parseJson(await readFile(file, 'utf8')));
+      const text = await readFile(file, 'utf8').catch(() => '');
+      const parsed = JournalEntrySchema.safeParse(parseJson(text));
       if (parsed.success) entries.push(parsed.data);
       else unreadable.push(file);
     }

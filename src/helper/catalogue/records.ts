@@ -1,7 +1,9 @@
+import * as path from 'node:path';
 import * as z from 'zod';
 import { NameSchema, SnapshotNameSchema, WorkspaceIdSchema } from '../../protocol/names.ts';
 import { MomentSchema, SnapshotSchema } from '../../protocol/snapshot.ts';
 import { OriginSchema, PublishedPortSchema, UndoSchema, VolumeSchema } from '../../protocol/workspace.ts';
+import { ROOTFS, volumePart } from './layout.ts';
 
 /** Version of the files on disk; a newer one is refused. Unknown fields are kept. */
 export const SCHEMA = 1;
@@ -71,6 +73,28 @@ export const IdentitySchema = z.looseObject({
 });
 export type Identity = z.infer<typeof IdentitySchema>;
 
+/** `rootfs` or `volumes/NAME`. */
+const PartSchema = z
+  .string()
+  .refine(
+    (part) =>
+      part === ROOTFS ||
+      (NameSchema.safeParse(part.slice(volumePart('').length)).success && part.startsWith(volumePart(''))),
+    'no part of a workspace',
+  );
+
+/** A file in the directory of the images. */
+const ImageNameSchema = z.string().regex(/^(?!\.\.?$)[^/\0]+$/, 'no name of a file');
+
+/** A path inside a part, which leads nowhere else. */
+const InnerPathSchema = z
+  .string()
+  .refine(
+    (inner) =>
+      path.posix.normalize(inner) === inner && !path.isAbsolute(inner) && !/^\.\.?(?:\/|$)|\0/.test(inner),
+    'a path that leads out of its part',
+  );
+
 /** `expired.json`, beside the files of an expired snapshot. `uptimeMs`: how much uptime the pool had counted then. */
 export const ExpiredNoteSchema = z.object({ expiredAt: z.iso.datetime(), uptimeMs: z.number() });
 
@@ -80,11 +104,11 @@ export const SnapshotRecordSchema = SnapshotSchema.omit({ isHead: true })
     schema: z.literal(SCHEMA),
     workspace: WorkspaceIdSchema,
     /** `rootfs` and each `volumes/NAME`. */
-    parts: z.array(z.string()),
+    parts: z.array(PartSchema),
     /** Nested subvolumes, outermost first: the part and the path in it; kept as `nested/INDEX`. */
-    nested: z.array(z.object({ part: z.string(), path: z.string() })),
+    nested: z.array(z.object({ part: PartSchema, path: InnerPathSchema })),
     /** Name, size in bytes and, of small ones, SHA-256 of each image file; verified before a restore stops anything. */
-    images: z.array(z.object({ name: z.string(), bytes: z.int(), sha256: z.string().optional() })),
+    images: z.array(z.object({ name: ImageNameSchema, bytes: z.int(), sha256: z.string().optional() })),
     imageOrigin: ImageOriginSchema.nullable(),
     /** Whether its memory was compared with that of an earlier snapshot, with which it shares the blocks of equal pages. */
     pagesCompared: z.boolean().default(false),

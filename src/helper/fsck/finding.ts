@@ -85,7 +85,8 @@ export const findingTexts = {
     advice: '',
   },
   'snapshot.misplaced': {
-    means: 'Its record speaks of another workspace or name; operations on it fail or meet the wrong one.',
+    means:
+      'Its record speaks of another workspace or name. Where it lies is what counts, so that it can be restored.',
     repair: 'Corrects the record by where it lies',
     advice: '',
   },

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+import { ForkpointError } from '../../../src/protocol/errors.ts';
 import { chooseSeed, randomNumbers } from '../../host/random.ts';
 
 /** How many inputs each parser and door is given: a hundred thousand with FORKPOINT_LONG=1. */
@@ -49,6 +51,34 @@ const PIECES = [
   ...['web', 'ws-000000000001', 'snap-20260304-143045', 'a'.repeat(64), 'a'.repeat(5000)],
 ];
 
+/**
+ * How long the processor may be at work for one test's inputs, in milliseconds: a parser that goes over its input again and
+ * again is far above.
+ */
+const SWIFT_MS = 5_000 + rounds * 10;
+
+/**
+ * Gives `parse` many inputs; nothing but a failure of ours may come of one.
+ * @param count how many, where each takes long
+ */
+export async function each<T>(make: () => T, parse: (input: T) => unknown, count = rounds): Promise<void> {
+  const before = process.cpuUsage();
+  for (let round = 0; round < count; round++) {
+    const input = make();
+    try {
+      await parse(input);
+    } catch (error) {
+      if (!(error instanceof ForkpointError))
+        assert.fail(
+          `${JSON.stringify(input)}: ${error instanceof Error ? (error.stack ?? '') : String(error)}`,
+        );
+    }
+  }
+  const { user, system } = process.cpuUsage(before);
+  const ms = (user + system) / 1000;
+  assert.ok(ms < SWIFT_MS, `${String(count)} inputs took ${String(ms)} ms`);
+}
+
 /** Makes inputs that nobody means, the same ones for the same seed. */
 export class Inputs {
   private readonly random: () => number;
@@ -97,6 +127,20 @@ export class Inputs {
       );
     }
     return bytes;
+  }
+
+  /** The same JSON with one of its values, however deep, replaced by another. */
+  spoiledValue(whole: unknown, words: readonly string[] = []): unknown {
+    if (typeof whole !== 'object' || whole === null || this.below(8) === 0)
+      return this.below(2) === 0 ? this.text(words) : this.value(words);
+    if (Array.isArray(whole)) {
+      const items: readonly unknown[] = whole;
+      const at = this.below(items.length + 1);
+      return [...items.slice(0, at), this.spoiledValue(items[at], words), ...items.slice(at + 1)];
+    }
+    const fields: readonly (readonly [string, unknown])[] = Object.entries(whole);
+    const [name, value] = this.one([...fields, ['added', null] as const]);
+    return { ...whole, [name]: this.spoiledValue(value, words) };
   }
 
   /** Any JSON, a few levels deep, with the caller's names among its own. */

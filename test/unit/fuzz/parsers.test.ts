@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
-import { configText, withInclude } from '../../../src/extension/ssh/aliasFiles.ts';
+import { withInclude } from '../../../src/extension/ssh/aliasFiles.ts';
 import { readAskpassPrompt } from '../../../src/extension/hosts/askpass.ts';
 import { parseDestination } from '../../../src/extension/hosts/destination.ts';
 import {
@@ -18,9 +18,8 @@ import { SnapshotRecordSchema, WorkspaceRecordSchema } from '../../../src/helper
 import { parseBytes } from '../../../src/helper/doors/cli/units.ts';
 import { confinedPath } from '../../../src/helper/subvolumes/confinedPath.ts';
 import { SendStreamReader } from '../../../src/helper/subvolumes/sendStream.ts';
-import { ForkpointError } from '../../../src/protocol/errors.ts';
 import { NameSchema, SnapshotNameSchema, WorkspaceIdSchema, visible } from '../../../src/protocol/names.ts';
-import { Inputs, rounds, timeoutMs } from './inputs.ts';
+import { each, Inputs, timeoutMs } from './inputs.ts';
 
 describe('whatever it is given', function () {
   this.timeout(timeoutMs);
@@ -30,21 +29,6 @@ describe('whatever it is given', function () {
   before(() => {
     inputs = new Inputs();
   });
-
-  /** Gives `parse` many inputs; nothing but a failure of ours may come of one. */
-  async function each(make: () => unknown, parse: (input: never) => unknown): Promise<void> {
-    for (let round = 0; round < rounds; round++) {
-      const input = make();
-      try {
-        await parse(input as never);
-      } catch (error) {
-        if (!(error instanceof ForkpointError))
-          assert.fail(
-            `${JSON.stringify(input)}: ${error instanceof Error ? (error.stack ?? '') : String(error)}`,
-          );
-      }
-    }
-  }
 
   it('the reader of send streams ends, and says what it could not read', () =>
     each(
@@ -186,7 +170,6 @@ describe('whatever it is given', function () {
         if (destination !== null) assert.ok(!destination.host.startsWith('-'), destination.host);
         readAskpassPrompt(text, inputs.text());
         withInclude(text, '/home/user/.ssh/forkpoint');
-        configText([], { config: text, knownHosts: text } as never);
       },
     );
   });

@@ -9,78 +9,15 @@ import { lookAtPool, type PoolLook } from '../../../src/helper/fsck/poolScan.ts'
 import type { PoolView } from '../../../src/helper/fsck/poolFiles.ts';
 import { Layout } from '../../../src/helper/catalogue/layout.ts';
 import { renderReport } from '../../../src/helper/doors/cli/fsckReport.ts';
-import { SnapshotNameSchema, WorkspaceIdSchema } from '../../../src/protocol/names.ts';
+import { SnapshotNameSchema } from '../../../src/protocol/names.ts';
+import { id, snapshotRecord, workspaceRecord } from './poolRecords.ts';
 
-const id = WorkspaceIdSchema.parse('ws-0123456789ab');
 const names = ['snap-20260101-000000', 'snap-20260102-000000', 'snap-20260103-000000'] as const;
 const [first, second, third] = names.map((name) => SnapshotNameSchema.parse(name)) as [
   ReturnType<typeof SnapshotNameSchema.parse>,
   ReturnType<typeof SnapshotNameSchema.parse>,
   ReturnType<typeof SnapshotNameSchema.parse>,
 ];
-
-const workspaceRecord = {
-  schema: 1,
-  id,
-  name: 'web',
-  createdAt: '2026-01-01T00:00:00.000Z',
-  head: third,
-  generation: 0,
-  undo: null,
-  engine: { kind: 'podman', container: 'forkpoint-web', id: '', runtime: 'runc' },
-  spec: {
-    hostname: 'web',
-    address: '10.209.0.16',
-    mac: '02:00:00:00:00:01',
-    command: [],
-    env: {},
-    user: '',
-    workingDirectory: '',
-    shmBytes: 0,
-    volumes: [{ name: 'data', path: '/data' }],
-    published: [],
-  },
-  lazy: null,
-};
-
-function snapshotRecord(name: string, parent: string | null): Record<string, unknown> {
-  return {
-    schema: 1,
-    workspace: id,
-    name,
-    alias: null,
-    note: null,
-    createdAt: `2026-01-0${name.slice(12, 13)}T00:00:00.000Z`,
-    expiresAt: null,
-    parent,
-    protected: false,
-    stateful: true,
-    statelessReason: null,
-    kind: 'manual',
-    freezeMs: 1,
-    totalMs: 1,
-    memoryBytes: 5,
-    exclusiveBytes: null,
-    changedFiles: null,
-    capture: {
-      kept: [],
-      leftOut: [],
-      listeners: [],
-      outsideConnections: [],
-      volumes: [],
-      nestedSubvolumes: [],
-      otherMounts: [],
-    },
-    durable: true,
-    parts: ['rootfs', 'volumes/data'],
-    nested: [],
-    images: [{ name: 'a.img', bytes: 5 }],
-    imageOrigin: null,
-    addresses: [],
-    bootId: 'boot',
-    added: 'by a later version',
-  };
-}
 
 describe('fsck, of a pool', () => {
   let root: string;
