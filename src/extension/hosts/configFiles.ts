@@ -29,7 +29,7 @@ export function expandHome(file: string): string {
  * for OpenSSH. After an include the enclosing Host or Match is opened again, so that the last section of the
  * included file doesn't swallow what follows.
  */
-export async function readConfigText(file: string, depth = 0): Promise<string> {
+export async function readConfigText(file: string, above: readonly string[] = []): Promise<string> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -39,16 +39,18 @@ export async function readConfigText(file: string, depth = 0): Promise<string> {
   const lines: string[] = [];
   let section = 'Host *';
   for (const line of text.split(/\r?\n/)) {
-    const directive = /^\s*(\w+)(?:\s*=\s*|\s+)(.*?)\s*$/.exec(line);
+    const directive = /^(\w+)(?:\s*=\s*|\s+)(.*)$/.exec(line.trim());
     const keyword = directive?.[1]?.toLowerCase();
     if (keyword === 'host' || keyword === 'match') section = line;
     if (keyword !== 'include' || directive?.[2] === undefined) {
       lines.push(line);
       continue;
     }
-    if (depth >= MAXIMUM_INCLUDE_DEPTH) continue;
+    if (above.length >= MAXIMUM_INCLUDE_DEPTH) continue;
     for (const included of await findIncluded(directive[2]))
-      lines.push(await readConfigText(included, depth + 1));
+      // One that includes itself more than once would be read more often than ever ends.
+      if (included !== file && !above.includes(included))
+        lines.push(await readConfigText(included, [...above, file]));
     lines.push(section);
   }
   return lines.join('\n');
@@ -90,5 +92,5 @@ async function expandPattern(pattern: string): Promise<string[]> {
 /** The expression for a pattern of OpenSSH: `*` is any text, `?` one character. */
 export function wildcard(pattern: string): RegExp {
   const escaped = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&');
-  return new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll('?', '.')}$`, 'i');
+  return new RegExp(`^${escaped.replace(/\*+/g, '.*').replaceAll('?', '.')}$`, 'i');
 }

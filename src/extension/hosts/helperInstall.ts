@@ -117,7 +117,8 @@ async function readAll(running: HelperProcess): Promise<string> {
   return text;
 }
 
-function parseAnswer(printed: string): z.infer<typeof AnswerSchema> | null {
+/** Reads what the helper's installation printed after its marker; null for anything else. */
+export function parseAnswer(printed: string): z.infer<typeof AnswerSchema> | null {
   const line = printed.split('\n').find((one) => one.trim() !== '');
   if (line === undefined) return null;
   try {

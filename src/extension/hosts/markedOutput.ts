@@ -39,16 +39,16 @@ export function splitAtMarker(source: Readable, marker: string): MarkedOutput {
   const wanted = Buffer.from(markerLine(marker));
   let head: Buffer = Buffer.alloc(0);
   let skipped = 0;
-  let kept = '';
+  let kept: Buffer = Buffer.alloc(0);
   const marked = new Promise<string>((resolve, reject) => {
     const keep = (noise: Buffer): void => {
       skipped += noise.length;
-      if (kept.length < NOISE_KEPT_BYTES) kept += noise.toString('utf8', 0, NOISE_KEPT_BYTES - kept.length);
+      kept = Buffer.concat([kept, noise.subarray(0, NOISE_KEPT_BYTES - kept.length)]);
     };
-    const give = (error: NoMarkerError): void => {
+    const give = (message: string, noise: Buffer): void => {
       source.off('data', read);
       output.end();
-      reject(error);
+      reject(new NoMarkerError(message, noise.toString('utf8')));
     };
     const read = (chunk: Buffer): void => {
       head = Buffer.concat([head, chunk]);
@@ -61,23 +61,19 @@ export function splitAtMarker(source: Readable, marker: string): MarkedOutput {
         output.write(head.subarray(end + 1));
         head = Buffer.alloc(0);
         source.pipe(output);
-        resolve(kept);
+        resolve(kept.toString('utf8'));
         return;
       }
       // All that can't be the beginning of the marker is noise for certain.
       const certain = at >= 0 ? at : Math.max(0, head.length - wanted.length + 1);
       keep(head.subarray(0, certain));
       head = head.subarray(certain);
-      if (skipped > MAXIMUM_NOISE_BYTES)
-        give(new NoMarkerError('the login shell prints without an end', kept));
+      // What comes after the marker without a newline counts, too.
+      if (skipped + head.length > MAXIMUM_NOISE_BYTES) give('the login shell prints without an end', kept);
     };
     source.on('data', read);
-    source.once('end', () =>
-      give(new NoMarkerError('it ended before it began', kept + head.toString('utf8'))),
-    );
-    source.once('close', () =>
-      give(new NoMarkerError('it was closed before it began', kept + head.toString('utf8'))),
-    );
+    source.once('end', () => give('it ended before it began', Buffer.concat([kept, head])));
+    source.once('close', () => give('it was closed before it began', Buffer.concat([kept, head])));
   });
   return { output, marked };
 }

@@ -179,6 +179,15 @@ class OpenSshTransport implements Transport {
 }
 
 /**
+ * The file that ssh names, unless a shell would take its name apart: the host's banner is among what ssh says, and people
+ * copy the command that removes the key.
+ */
+function knownHostsFileIn(named: string | undefined, config: ResolvedConfig): string {
+  const isPlain = named !== undefined && !/[;|&$`<>"'()]/.test(named);
+  return isPlain ? named : (config.userKnownHostsFiles[0] ?? '');
+}
+
+/**
  * Tells from what ssh said (its texts are not translated) why it failed.
  * @param couldAsk false when ssh was told not to ask (BatchMode): what it passed over may be all that was missing
  */
@@ -190,12 +199,12 @@ export function explainSshFailure(config: ResolvedConfig, said: string, couldAsk
     fingerprint: /SHA256:[A-Za-z0-9+/]+/.exec(said)?.[0] ?? '',
   });
   if (/REMOTE HOST IDENTIFICATION HAS CHANGED/.test(said)) {
-    const file = /^Offending .* key in (.+):\d+/m.exec(said)?.[1] ?? config.userKnownHostsFiles[0] ?? '';
-    const knownAs = /^Host key for (\S+) has changed/m.exec(said)?.[1] ?? config.hostName;
+    const file = knownHostsFileIn(/^Offending \S+ key in (.+):\d+/m.exec(said)?.[1], config);
+    const knownAs = /^Host key for ([\w.:[\]-]+) has changed/m.exec(said)?.[1] ?? config.hostName;
     return new HostProblemError('hostKeyChanged', { host, file, knownAs, ...shown() }, { detail });
   }
   if (/REVOKED HOST KEY|is marked as revoked/i.test(said)) {
-    const file = /marked as revoked(?: by|.*in) (\S+)/.exec(said)?.[1] ?? config.userKnownHostsFiles[0] ?? '';
+    const file = knownHostsFileIn(/marked as revoked(?: by|.*in) (\S+)/.exec(said)?.[1], config);
     return new HostProblemError('hostKeyRevoked', { host, file }, { detail });
   }
   if (/Host key verification failed/.test(said)) {

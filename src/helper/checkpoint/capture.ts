@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { visible } from '../../protocol/names.ts';
 import type { Capture, OutsideConnection, Process } from '../../protocol/snapshot.ts';
 import type { Cgroup } from '../engines/cgroup.ts';
+import { unescapeMount } from '../host/mounts.ts';
 import { readProcess } from '../host/processes.ts';
 import type { ProcessStatus } from '../host/processes.ts';
 import { readSockets } from './sockets.ts';
@@ -71,9 +72,13 @@ const INTERFACES = new Set([
 ]);
 
 async function readMounts(pid: number, volumePaths: readonly string[]): Promise<Capture['otherMounts']> {
-  const text = await readFile(`/proc/${String(pid)}/mountinfo`, 'utf8').catch(() => '');
+  return otherMounts(await readFile(`/proc/${String(pid)}/mountinfo`, 'utf8').catch(() => ''), volumePaths);
+}
+
+/** The mounts of a workspace, by its mountinfo, whose content is not in the files of a snapshot. */
+export function otherMounts(mountinfo: string, volumePaths: readonly string[]): Capture['otherMounts'] {
   const found: Capture['otherMounts'] = [];
-  for (const line of text.split('\n')) {
+  for (const line of mountinfo.split('\n')) {
     const [before, after] = line.split(' - ');
     const point = unescapeMount(before?.split(' ')[4] ?? '');
     const type = after?.split(' ')[0] ?? '';
@@ -85,9 +90,4 @@ async function readMounts(pid: number, volumePaths: readonly string[]): Promise<
     found.push({ path: visible(point), type, reason });
   }
   return found;
-}
-
-/** proc_pid_mountinfo(5) writes blanks, tabs, newlines and backslashes as octal. */
-function unescapeMount(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
 }

@@ -49,7 +49,10 @@ export async function joinImages(run: Run, program: string, images: string): Pro
 /** That page map of a dump, of the one before it, and so on. */
 async function readLevels(images: string, name: string): Promise<MemoryImage[]> {
   const levels: MemoryImage[] = [];
+  const passed = new Set<string>();
   for (let directory = images; ;) {
+    if (passed.has(directory)) throw new RangeError('a pre-dump builds upon itself');
+    passed.add(directory);
     const level = await readMemory(directory, name);
     if (level === null) return levels;
     levels.push(level);

@@ -100,7 +100,9 @@ async function internetSockets(pid: number, protocol: 'tcp' | 'udp'): Promise<In
 /** Reads /proc/PID/net/tcp and its like: number, local address, peer, state, … */
 export function parseInternetSockets(table: string): InternetSocket[] {
   return [
-    ...table.matchAll(/^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]{2}) /gm),
+    ...table.matchAll(
+      /^ *\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{2}) /gm,
+    ),
   ].map(([, local = '', localPort = '', peer = '', peerPort = '', state = '']) => ({
     local: endpoint(local, localPort),
     peer: endpoint(peer, peerPort),

@@ -17,13 +17,13 @@ export function mountAt(
   let found: Mount | null = null;
   for (const line of mountinfo.split('\n')) {
     const [id, , device, , mountPoint, options] = line.split(' ');
-    if (mountPoint === undefined || unescape(mountPoint) !== directory) continue;
+    if (mountPoint === undefined || unescapeMount(mountPoint) !== directory) continue;
     const [type = '', source = ''] = line.slice(line.indexOf(' - ') + 3).split(' ');
     // Of several on one directory the last one is on top.
     found = {
       id: `${String(id)} ${String(device)}`,
       type,
-      source: unescape(source),
+      source: unescapeMount(source),
       options: (options ?? '').split(','),
     };
   }
@@ -32,7 +32,7 @@ export function mountAt(
 
 /** Where something is mounted below `directory`, that itself not included. */
 export function mountPointsBelow(directory: string, mountinfo: string): string[] {
-  const points = mountinfo.split('\n').map((line) => unescape(line.split(' ')[4] ?? ''));
+  const points = mountinfo.split('\n').map((line) => unescapeMount(line.split(' ')[4] ?? ''));
   return [...new Set(points.filter((point) => point.startsWith(`${directory}/`)))].sort();
 }
 
@@ -45,14 +45,15 @@ export function mountHolding(
   for (const line of mountinfo.split('\n')) {
     const [, , , root, escaped] = line.split(' ');
     if (root === undefined || escaped === undefined) continue;
-    const mountPoint = unescape(escaped);
+    const mountPoint = unescapeMount(escaped);
     const holds = mountPoint === '/' || file === mountPoint || file.startsWith(`${mountPoint}/`);
-    if (holds && mountPoint.length >= found.mountPoint.length) found = { mountPoint, root: unescape(root) };
+    if (holds && mountPoint.length >= found.mountPoint.length)
+      found = { mountPoint, root: unescapeMount(root) };
   }
   return found;
 }
 
-/** Blanks, tabs, newlines and backslashes are three octal digits there. */
-function unescape(text: string): string {
+/** Blanks, tabs, newlines and backslashes are three octal digits in mountinfo. */
+export function unescapeMount(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(parseInt(digits, 8)));
 }

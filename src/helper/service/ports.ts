@@ -60,8 +60,8 @@ export function readListeners(printed: string): Listener[] {
     .filter((line) => line.trim() !== '')
     .flatMap((line) => {
       const local = line.trim().split(/\s+/)[3];
-      const port = Number(local?.slice(local.lastIndexOf(':') + 1));
-      if (local === undefined || !Number.isInteger(port) || port < 1) return [];
+      const port = Number(/:(\d{1,5})$/.exec(local ?? '')?.[1]);
+      if (local === undefined || !(port >= 1 && port <= 65535)) return [];
       return [
         {
           port,

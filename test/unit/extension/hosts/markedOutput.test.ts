@@ -76,4 +76,19 @@ describe('the output of a login shell', () => {
       source.write(Buffer.alloc(65536, 'x'));
     await assert.rejects(marked, (error) => error instanceof NoMarkerError && error.noise.length <= 4096);
   });
+
+  it('is given up when the line of the marker has no end', async () => {
+    const source = new PassThrough();
+    const { marked } = splitAtMarker(source, marker);
+    source.write(line.trimEnd());
+    for (let written = 0; written <= MAXIMUM_NOISE_BYTES; written += 65536)
+      source.write(Buffer.alloc(65536, 'x'));
+    await assert.rejects(marked, NoMarkerError);
+  });
+
+  it('is kept as it was printed, wherever it is cut', async () => {
+    const pieces = Buffer.from(`Grüße${line}`);
+    const { noise } = await split(Array.from(pieces, (byte) => Buffer.from([byte])));
+    assert.equal(noise, 'Grüße');
+  });
 });

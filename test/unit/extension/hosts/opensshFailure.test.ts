@@ -39,6 +39,12 @@ describe('why ssh failed', () => {
     });
   });
 
+  it("a changed key, with a host's banner that would have people copy more than the command", () => {
+    const banner = CHANGED.replaceAll('/tmp/known', '/tmp/$(id)').replaceAll('[192.0.2.7]:2222', 'x;id');
+    const { args } = explainSshFailure(config(), banner, true);
+    assert.deepEqual([args['file'], args['knownAs']], ['/tmp/known', '192.0.2.7']);
+  });
+
   const cases: [string, string, boolean, string][] = [
     [
       'a revoked key',
