@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { builtinModules } from 'node:module';
 import { promisify } from 'node:util';
 import { listFiles, PackageManager } from '@vscode/vsce';
+import { unzip } from './zipFile.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -27,6 +28,9 @@ const wanted = [
   'package.nls.json',
 ];
 
+/** How a native program or library of Linux begins (elf(5)). */
+const ELF = Buffer.from('\x7fELF', 'latin1');
+
 describe('the package', function () {
   this.timeout(60_000);
   let directory: string;
@@ -41,7 +45,7 @@ describe('the package', function () {
     assert.deepEqual((await listFiles({ cwd: root, packageManager: PackageManager.None })).sort(), wanted);
   });
 
-  it('is under 1 MB, and the same bytes wherever and whenever it is built', async () => {
+  it('H40: is under 1 MB, the same bytes wherever and whenever it is built, and holds what was built', async () => {
     const build = async (name: string, env: NodeJS.ProcessEnv): Promise<Buffer> => {
       const file = path.join(directory, name);
       await run(process.execPath, ['package.mjs', file], { cwd: root, env: { ...process.env, ...env } });
@@ -52,6 +56,26 @@ describe('the package', function () {
     const second = await build('second.vsix', { TZ: 'America/New_York', LANG: 'de_DE.UTF-8' });
     assert.ok(first.equals(second));
     assert.ok(first.length < 1_000_000, `${String(first.length)} bytes`);
+    const files = unzip(first);
+    // vsce renames the texts that it shows, and adds the first two.
+    const renamed = new Map([
+      ['CHANGELOG.md', 'changelog.md'],
+      ['LICENSE', 'LICENSE.txt'],
+      ['README.md', 'readme.md'],
+    ]);
+    assert.deepEqual(
+      [...files.keys()].sort(),
+      [
+        ...['[Content_Types].xml', 'extension.vsixmanifest'],
+        ...wanted.map((name) => `extension/${renamed.get(name) ?? name}`),
+      ].sort(),
+    );
+    for (const name of wanted.filter((one) => one.startsWith('dist/')))
+      assert.ok(files.get(`extension/${name}`)?.equals(readFileSync(path.join(root, name))), name);
+    // One with native parts, or that says so, would be for some platforms alone.
+    for (const [name, content] of files)
+      assert.ok(!/\.node$/.test(name) && !content.subarray(0, 4).equals(ELF), name);
+    assert.doesNotMatch(files.get('extension.vsixmanifest')?.toString() ?? '', /TargetPlatform=/);
   });
 
   it('shows nothing in a page of its own, which would need a content security policy', () => {

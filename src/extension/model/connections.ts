@@ -41,12 +41,14 @@ async function loadDependencies(
     import('../hosts/helperProgram.ts'),
   ]);
   const version = versionOf(context);
+  // oxlint-disable-next-line no-restricted-properties -- the extension's own directory, which is on this machine
+  const helper = Uri.joinPath(context.extensionUri, 'dist', 'helper.cjs').fsPath;
   return {
     log,
     prompts: createEditorPrompts(),
     secrets: context.secrets,
     consents: createConsents(context.globalState),
-    readHelper: helperProgramReader(Uri.joinPath(context.extensionUri, 'dist', 'helper.cjs').fsPath, version),
+    readHelper: helperProgramReader(helper, version),
     clientVersion: version,
     preferredClient: () => settings.sshClient,
     configFile: () => settings.sshConfigFile,

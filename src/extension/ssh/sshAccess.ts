@@ -119,6 +119,7 @@ export class SshAccessFiles implements Disposable {
   }
 
   get #directory(): string {
+    // oxlint-disable-next-line no-restricted-properties -- the extension's own directory, which is on this machine
     return path.join(this.#context.globalStorageUri.fsPath, 'ssh');
   }
 

@@ -11,6 +11,9 @@ const MenuSchema = z.array(
   z.object({ command: z.string(), when: z.string().optional(), group: z.string().optional() }),
 );
 const ManifestSchema = z.object({
+  capabilities: z.object({
+    untrustedWorkspaces: z.object({ restrictedConfigurations: z.array(z.string()) }),
+  }),
   contributes: z.object({
     commands: z.array(z.object({ command: z.string(), title: z.string(), category: z.string() })),
     keybindings: z.array(z.object({ command: z.string(), key: z.string(), mac: z.string() })),
@@ -24,7 +27,7 @@ const ManifestSchema = z.object({
   }),
 });
 const text = readFileSync(fileURLToPath(new URL('../../../../package.json', import.meta.url)), 'utf8');
-const { contributes } = ManifestSchema.parse(JSON.parse(text));
+const { capabilities, contributes } = ManifestSchema.parse(JSON.parse(text));
 const nls = z.record(z.string(), z.string()).parse(read('package.nls.json'));
 
 describe('the manifest', () => {
@@ -63,14 +66,18 @@ describe('the manifest', () => {
   });
 
   it('H33: takes hosts, and what runs for them, from the user alone', () => {
-    for (const name of [
-      'forkpoint.hosts',
-      'forkpoint.sshClient',
-      'forkpoint.sshConfigFile',
-      'forkpoint.beforeAi.expiryDays',
-    ]) {
-      assert.equal(contributes.configuration.properties[name]?.scope, 'application', name);
-    }
+    // What a repository may set names no host, workspace or command, and does nothing before the folder is trusted.
+    const ofRepositories = [
+      'forkpoint.saveBeforeSnapshot',
+      'forkpoint.beforeAi.alias',
+      'forkpoint.beforeAi.task',
+    ];
+    const settings = Object.entries(contributes.configuration.properties);
+    assert.deepEqual(
+      settings.filter(([, { scope }]) => scope !== 'application').map(([name]) => name),
+      ofRepositories,
+    );
+    assert.deepEqual(capabilities.untrustedWorkspaces.restrictedConfigurations, ofRepositories);
   });
 
   it('has each text in package.nls.json, and no other there', () => {
