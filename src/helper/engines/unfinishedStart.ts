@@ -75,13 +75,17 @@ async function hasNamespace(
   return stdout.trim() !== '';
 }
 
-/** Removes a network namespace that has the address, and with it its end of the network (ip-netns(8)). */
+/**
+ * Removes a network namespace that has the address, and with it its end of the network (ip-netns(8)). One that has it on the
+ * loopback interface is that of another workspace, woken from a snapshot of this one (H21).
+ */
 async function removeNamespace(run: Run, file: string, address: string): Promise<void> {
   const { exitCode, stdout } = await run('nsenter', [`--net=${file}`, '--', 'ip', '-oneline', 'address'], {
     // It may have gone since.
     accept: [0, 1],
   });
-  if (exitCode !== 0 || !stdout.includes(` ${address}/`)) return;
+  const isOwn = (line: string): boolean => !/^\d+: lo\s/.test(line) && line.includes(` ${address}/`);
+  if (exitCode !== 0 || !stdout.split('\n').some(isOwn)) return;
   await run('umount', [file]);
   await rm(file, { force: true });
 }
