@@ -16,6 +16,7 @@ import type { Parts } from './parts.ts';
 import type { Call } from './services.ts';
 import { DAY_MS, presentSnapshot } from './snapshotRecord.ts';
 import { leaveLineage, readerOf } from './snapshots.ts';
+import { Steps, UNATTENDED } from './steps.ts';
 
 /** Kept of each workspace's safety snapshots, whatever their age. */
 const SAFETY_KEPT = 3;
@@ -129,7 +130,7 @@ export class Expiry {
 
   /** Takes an expired snapshot back into its timeline; it does not expire again by itself. */
   async recover(params: Params<'snapshots/recover'>, call: Call): Promise<Snapshot> {
-    const { catalogue, layout, turns, events } = this.parts;
+    const { catalogue, layout, turns, events, log } = this.parts;
     const { id } = catalogue.workspace(params.container);
     return turns.take(id, call.signal, async () => {
       const workspace = catalogue.workspace(id);
@@ -144,15 +145,23 @@ export class Expiry {
       const live = catalogue.snapshotsOf(id);
       const isAliasFree = !live.some((one) => one.alias !== null && one.alias === record.alias);
       const isParentThere = live.some((one) => one.name === record.parent);
-      await mkdir(layout.snapshotsOf(id), { recursive: true, mode: 0o700 });
-      await rename(layout.expiredSnapshot(id, record.name), layout.snapshot(id, record.name));
-      await syncDirectory(layout.snapshotsOf(id));
-      const saved = await catalogue.saveSnapshot({
+      const recovered = {
         ...record,
         expiresAt: null,
         alias: isAliasFree ? record.alias : null,
         parent: isParentThere ? record.parent : null,
+      };
+      const from = layout.expiredSnapshot(id, record.name);
+      const steps = new Steps('recover-expired', workspace.name, call, log);
+      // First, so that it fits into the timeline from the moment on when it is there, whenever this is cut off.
+      await steps.run('record', () => writeJsonDurably(path.join(from, 'snapshot.json'), recovered));
+      steps.passPointOfNoReturn();
+      await steps.run('move', async () => {
+        await mkdir(layout.snapshotsOf(id), { recursive: true, mode: 0o700 });
+        await rename(from, layout.snapshot(id, record.name));
+        await syncDirectory(layout.snapshotsOf(id));
       });
+      const saved = await catalogue.saveSnapshot(recovered);
       events.changed({ workspace: id, created: record.name });
       return presentSnapshot(workspace, saved);
     });
@@ -201,15 +210,19 @@ export class Expiry {
     await turns.take(workspace.id, new AbortController().signal, async () => {
       const record = catalogue.snapshotsOf(workspace.id).find((one) => one.name === name);
       if (!record || record.protected || readerOf(this.parts, record)) return;
-      await leaveLineage(this.parts, workspace.id, name);
+      const steps = new Steps('expire', workspace.name, UNATTENDED, log);
+      await steps.run('lineage', () => leaveLineage(this.parts, workspace.id, name));
+      const source = layout.snapshot(workspace.id, name);
       const target = layout.expiredSnapshot(workspace.id, name);
-      await mkdir(path.dirname(target), { recursive: true, mode: 0o700 });
       const note = { expiredAt: this.parts.now().toISOString(), uptimeMs: clock.uptimeMs } satisfies z.infer<
         typeof ExpiredNoteSchema
       >;
-      await writeJsonDurably(path.join(layout.snapshot(workspace.id, name), 'expired.json'), note);
-      await rename(layout.snapshot(workspace.id, name), target);
-      await syncDirectory(path.dirname(target));
+      await steps.run('note', () => writeJsonDurably(path.join(source, 'expired.json'), note));
+      await steps.run('move', async () => {
+        await mkdir(path.dirname(target), { recursive: true, mode: 0o700 });
+        await rename(source, target);
+        await syncDirectory(path.dirname(target));
+      });
       catalogue.forgetSnapshot(workspace.id, name);
       log.info(
         `snapshot ${record.alias ?? name} of ${workspace.name} has expired; it can be taken back for a day`,

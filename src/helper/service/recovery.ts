@@ -36,10 +36,8 @@ import type { RestoreEntry } from './restore.ts';
 import { forgetLostMemory } from './lostMemory.ts';
 import { shareMemoryLater } from './shareMemory.ts';
 import { completeDelete } from './snapshots.ts';
-import { Steps } from './steps.ts';
+import { Steps, UNATTENDED } from './steps.ts';
 import { completeDeleteWorkspace, undoCreateWorkspace } from './workspaces.ts';
-
-const UNATTENDED = { signal: new AbortController().signal, progress: () => undefined };
 
 /** Finishes or undoes all that an earlier daemon left, whenever and however it ended. Every step may be repeated. */
 export async function recover(parts: Parts): Promise<void> {

@@ -9,6 +9,12 @@ import type { Call } from './services.ts';
  */
 const CRASH_AT = process.env['FORKPOINT_CRASH_AT'];
 
+/** Of what nobody has asked for, so that nobody is told and nobody cancels it. */
+export const UNATTENDED: Pick<Call, 'progress' | 'signal'> = {
+  signal: new AbortController().signal,
+  progress: () => undefined,
+};
+
 /** Runs the steps of one operation in order: tells the client, logs, and times each. */
 export class Steps {
   readonly timing: Timing = [];
