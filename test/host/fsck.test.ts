@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import * as z from 'zod';
 import { freezerOf } from './freezer.ts';
 import { bootHost, endHost, enterOptions, type TestHost } from './machine/machine.ts';
@@ -8,6 +9,7 @@ import {
   forkpoint,
   forkpointJson,
   killDaemon,
+  ownFile,
   SmallWorkspace,
   withoutUnit,
 } from './small/smallWorkspace.ts';
@@ -32,6 +34,7 @@ const SnapshotSchema = z.object({
   parent: z.string().nullable(),
   stateful: z.boolean(),
   statelessReason: z.string().nullable(),
+  durable: z.boolean(),
 });
 type Snapshot = z.infer<typeof SnapshotSchema>;
 
@@ -244,6 +247,80 @@ describe('forkpoint fsck', function () {
     await small.requireSound('running');
   });
 
+  it('tells a person of what it must not touch', async () => {
+    const inside = '--rootfs /srv/small /bin/sleep 1000';
+    await host.run(['tee', '/srv/lazy-pages.sh'], { input: 'read -r line\n' });
+    await startInHost(['sh', '/srv/lazy-pages.sh', `${snapshots}/gone/memory`]);
+    await until(async () => (await host.exec(['pgrep', '-f', '^sh /srv/lazy-pages'])).exitCode === 0);
+    await requireRepair([
+      {
+        kind: 'container.orphanRuns',
+        subject: 'stray',
+        script: `podman run -d --name stray --network none --label forkpoint.workspace=ws-0123456789ab ${inside}`,
+        byHand: 'podman rm --force --time 0 stray',
+      },
+      {
+        kind: 'process.lazyPages',
+        subject: 'process ',
+        script: ':',
+        byHand: "pkill -f '^sh /srv/lazy-pages'",
+      },
+    ]);
+  });
+
+  it('tells of live files that are gone, and a restore puts files in their place, as it says', async () => {
+    await run(['containers', 'stop', '-c', 'small', '--timeout', '0']);
+    await requireRepair(
+      ['rootfs', 'volumes/data'].map((part) => ({
+        kind: 'workspace.filesMissing',
+        subject: 'small',
+        script: `btrfs -q subvolume delete ${workspace}/${part}`,
+        byHand: 'forkpoint snapshots restore -c small --name good --safety none',
+      })),
+    );
+    await small.requireSound('running');
+  });
+
+  it('tells of a disk that has altered pages of memory, which no restore wakes or takes anything for', async () => {
+    await create('rotten', 'stateful');
+    const { name } = find(await list(), 'rotten');
+    await until(async () => find(await list(), 'rotten').durable);
+    await small.mark('now');
+    await flipPages(name);
+    const restore = ['snapshots', 'restore', '-c', 'small', '--name', 'rotten'];
+    const { exitCode, stderr } = await forkpoint(host, [...restore, '--json']);
+    assert.equal(exitCode, 1);
+    assert.match(stderr, /"code":"(restore\.rolledBack|snapshot\.damaged)"/);
+    assert.equal((await small.requireSound('running')).mark, 'now');
+    await requireRepair([
+      {
+        kind: 'pool.diskErrors',
+        subject: pool,
+        script: ':',
+        byHand: `btrfs device stats -z ${pool}`,
+      },
+    ]);
+    // It was the disk and nothing else.
+    await flipPages(name);
+    await run(restore);
+    await small.requireSound('running');
+    await run(['snapshots', 'delete', '-c', 'small', '--name', 'rotten']);
+  });
+
+  it('tells of a pool that can only be read', async () => {
+    await run(['containers', 'stop', '-c', 'small', '--timeout', '0']);
+    await requireRepair([
+      {
+        kind: 'pool.readOnly',
+        subject: pool,
+        script: `sync -f ${pool}; mount -o remount,ro ${pool}`,
+        byHand: `mount -o remount,rw ${pool}`,
+      },
+    ]);
+    await run(['containers', 'start', '-c', 'small']);
+    await small.requireSound('running');
+  });
+
   it('finds and repairs what stands still or holds back', async () => {
     await forkpointJson(host, ['containers', 'start', '-c', 'small']);
     const pid = await host.run(['podman', 'inspect', '--format', '{{.State.Pid}}', 'forkpoint-small']);
@@ -339,6 +416,12 @@ describe('forkpoint fsck', function () {
     );
     assert.equal(exitCode, byHand.length === 0 ? 0 : 1);
     return report.problems;
+  }
+
+  async function flipPages(snapshot: string): Promise<void> {
+    const device = (await host.run(['findmnt', '-no', 'SOURCE', pool])).trim();
+    const script = readFileSync(ownFile('flipPages.py'), 'utf8');
+    await host.run(['python3', '-', `${snapshots}/${snapshot}/memory`, device], { input: script });
   }
 
   async function startInHost(command: readonly [string, ...string[]]): Promise<void> {

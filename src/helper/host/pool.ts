@@ -52,7 +52,8 @@ export class PoolMount {
         );
         throw new ForkpointError('pool.foreign', { path: host.root, uuid: host.poolUuid });
       }
-      await chmod(host.root, 0o700);
+      // Not where it is so: one that can only be read is looked at all the same.
+      if (((await stat(host.root)).mode & 0o777) !== 0o700) await chmod(host.root, 0o700);
       this.#verified = mount.id;
     }
     return host;
