@@ -374,6 +374,28 @@ describe('the HTTP API', function () {
       assert.equal(schema.safeParse({ ...shown, created_at: 7 }).success, false);
     });
 
+    it('tells no browser that a page of another origin may ask or read, and sets no cookie', async () => {
+      const origin = ['-H', 'Origin: https://evil.example'];
+      const wish = [
+        '-H',
+        'Access-Control-Request-Method: GET',
+        '-H',
+        'Access-Control-Request-Headers: authorization',
+      ];
+      const preflight = await curl('OPTIONS', container, { args: [...origin, ...wish] });
+      assert.ok(preflight.status >= 400, 'a browser would go on to the request itself');
+      const read = await curl('GET', container, { token, args: origin });
+      assert.equal(read.status, 200);
+      const refused = await curl('GET', container, { args: origin });
+      for (const { headers } of [preflight, read, refused])
+        assert.deepEqual(
+          Object.keys(headers).filter((name) => /^access-control-|^set-cookie$/i.test(name)),
+          [],
+        );
+      // A cookie is no token.
+      isProblem(await curl('GET', container, { args: ['-b', `token=${token}`] }), 401, 'api.unauthorized');
+    });
+
     it('slows down a token that asks too much, and no other', async () => {
       const greedy = await newToken(['list'], { container: ['small'] });
       // So many that they take longer than the burst lasts, however slow the machine is.

@@ -284,6 +284,23 @@ describe('reaching into a workspace', function () {
     });
   }
 
+  it('a port of the host is not reached, only one of the workspace', async () => {
+    const server = 'setsid -f python3 -m http.server 7099 >/dev/null 2>&1';
+    await host.run(['sh', '-c', server]);
+    const answers = async (): Promise<boolean> =>
+      (await host.exec(['curl', '-sS', '-o', '/dev/null', 'http://127.0.0.1:7099/'])).exitCode === 0;
+    try {
+      await until(answers);
+      for (const client of ['ssh2', 'openssh'] as const) {
+        const { args } = await failsWith('port.unreachable', dial(client, 7099));
+        assert.equal(args['reason'], 'ECONNREFUSED');
+      }
+      assert.ok(await answers());
+    } finally {
+      await host.run(['pkill', '-f', 'http[.]server 7099']);
+    }
+  });
+
   it('carries 50 connections at once', async () => {
     const answers = await Promise.all(
       Array.from({ length: 50 }, async (_, index) => {
