@@ -149,8 +149,8 @@ async function examineWorkspace(view: PoolView, workspace: WorkspaceRecord): Pro
 }
 
 function isKnown(names: readonly string[], name: string): boolean {
-  // Files are written under a temporary name first, and ones that can't be read are put aside.
-  return names.includes(name.replace(/\.(?:tmp|unreadable)$/, ''));
+  // Files are written under temporary names first (durableFile.ts), and ones that can't be read are put aside.
+  return names.includes(name.replace(/\.(?:draft|tmp|unreadable)$/, ''));
 }
 
 async function readTimeline(

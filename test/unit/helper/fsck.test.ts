@@ -184,9 +184,10 @@ describe('fsck, of a pool', () => {
   });
 
   it('takes what a write that was cut short has left for nothing', async () => {
-    for (const file of [layout.workspaceRecord(id), layout.snapshotRecord(id, first)])
-      writeFileSync(`${file}.tmp`, '{', { mode: 0o600 });
-    put(path.join(layout.journal(), `${id}.json.tmp`), '{');
+    const journal = path.join(layout.journal(), `${id}.json`);
+    make(layout.journal());
+    for (const file of [layout.workspaceRecord(id), layout.snapshotRecord(id, first), journal])
+      for (const ending of ['draft', 'tmp']) writeFileSync(`${file}.${ending}`, '{', { mode: 0o600 });
     assert.deepEqual(keys(await lookAtPool(view)), []);
   });
 
