@@ -25,6 +25,8 @@ const MACHINE_ID = '/etc/machine-id';
 const DBUS_MACHINE_ID = '/var/lib/dbus/machine-id';
 const SSH_DIRECTORY = '/etc/ssh';
 const HOST_KEY = /^ssh_host_([a-z0-9]+)_key$/;
+/** Far more than any of these files has, in bytes: a hole costs a container nothing, and memory of root's when it is read. */
+const LARGEST_BYTES = 16 * 2 ** 20;
 /** What ssh-keygen(1) can make. */
 const KEY_TYPES = ['rsa', 'ecdsa', 'ed25519'];
 
@@ -164,8 +166,8 @@ async function readHostKeys(rootfs: string): Promise<Map<string, Buffer>> {
   return found;
 }
 
-/** The content of a regular file; null for anything else. */
-async function readPlain(file: string): Promise<Buffer | null> {
+/** The content of a regular file of a workspace; null for anything else, also for one that is larger than any that is meant. */
+export async function readPlain(file: string): Promise<Buffer | null> {
   const facts = await lstat(file).catch(nullIfMissing);
-  return facts?.isFile() === true ? readFile(file) : null;
+  return facts?.isFile() === true && facts.size <= LARGEST_BYTES ? readFile(file) : null;
 }
