@@ -2,13 +2,17 @@ import assert from 'node:assert/strict';
 import type { TestHost } from './machine/machine.ts';
 import {
   breakPodman,
+  createArguments,
   daemonPid,
   endEngineService,
   endOfLog,
+  forkpoint,
+  forkpointJson,
   killDaemon,
   logLength,
   logSince,
   mendPodman,
+  type Sight,
   SmallWorkspace,
 } from './small/smallWorkspace.ts';
 import { ask, sharedHost, until } from './workspace.ts';
@@ -144,6 +148,65 @@ exec "$0.real" "$@"
         await ask(host, 'containers/start', { container: 'served' });
         assert.equal((await small.requireSound('running')).namespaces, namespaces + 1);
       });
+    }
+    for (const [when, program, pattern] of [
+      ['a create, which goes on without it', conmon, '*'],
+      ['a create, when it has not written down yet that the workspace has its address', netavark, '*setup*'],
+    ] as const) {
+      it(`${when}: nothing is left of the workspace`, async () => {
+        const before = await leftovers();
+        await killNext(program, pattern);
+        const { exitCode, stdout } = await forkpoint(host, createArguments('unmade'));
+        assert.equal(exitCode, 1, stdout);
+        await requireKilledAndGone(before, 'unmade');
+        await forkpointJson(host, createArguments('unmade'));
+        await ask(host, 'containers/delete', { container: 'unmade' });
+        assert.deepEqual(await leftovers(), before);
+      });
+    }
+
+    for (const [when, program, pattern] of [
+      ['a fork, which goes on without it', conmon, '*--restore*'],
+      ['a fork, when it has not written down yet that the workspace has its address', netavark, '*setup*'],
+    ] as const) {
+      it(`${when}: nothing is left of the fork`, async () => {
+        const copy = { container: 'served', snapshot: 'target', name: 'unmade' };
+        const before = await leftovers();
+        await killNext(program, pattern);
+        await assert.rejects(ask(host, 'containers/copy', copy), { code: 'workspace.forkFailed' });
+        await requireKilledAndGone(before, 'unmade');
+        await ask(host, 'containers/copy', copy);
+        await ask(host, 'containers/delete', { container: 'unmade' });
+        assert.deepEqual(await leftovers(), before);
+      });
+    }
+
+    it('a stop, when what ran has ended and the network has been taken back: asked again, the workspace is stopped', async () => {
+      const { namespaces } = await small.requireSound('running');
+      await killNext(netavark, '*teardown*');
+      await assert.rejects(ask(host, 'containers/stop', { container: 'served' }), {
+        code: 'workspace.notStopped',
+      });
+      assert.equal((await host.exec(['test', '-e', next])).exitCode, 1, 'it was killed');
+      await ask(host, 'containers/stop', { container: 'served' });
+      await small.requireSound('stopped');
+      await ask(host, 'containers/start', { container: 'served' });
+      assert.equal((await small.requireSound('running')).namespaces, namespaces);
+    });
+
+    /** What more would be there of a workspace that was not made. */
+    async function leftovers(): Promise<Pick<Sight, 'namespaces' | 'allContainers' | 'workspaces'>> {
+      const { namespaces, allContainers, workspaces } = await small.requireSound('running');
+      return { namespaces, allContainers, workspaces };
+    }
+
+    async function requireKilledAndGone(
+      before: Awaited<ReturnType<typeof leftovers>>,
+      name: string,
+    ): Promise<void> {
+      assert.equal((await host.exec(['test', '-e', next])).exitCode, 1, 'it was killed');
+      assert.ok((await ask(host, 'containers/list', {})).every((one) => one.name !== name));
+      assert.deepEqual(await leftovers(), before);
     }
   });
 
