@@ -222,8 +222,8 @@ describe('a crash of the daemon', function () {
     readonly recovery: string;
     readonly point: string;
     readonly args: readonly string[];
-    prepare(): Promise<unknown>;
-    requireFinished(): Promise<void>;
+    readonly prepare: () => Promise<unknown>;
+    readonly requireFinished: () => Promise<void>;
   }[] = [
     {
       recovery: 'recover-restore',
