@@ -133,11 +133,15 @@ export async function forkpointJson(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
 ): Promise<unknown> {
-  const at = args.indexOf('--');
-  const [before, after] = at < 0 ? [args, []] : [args.slice(0, at), args.slice(at)];
-  const { exitCode, stdout, stderr } = await forkpoint(host, [...before, '--json', ...after], environment);
+  const { exitCode, stdout, stderr } = await forkpoint(host, asJson(args), environment);
   assert.equal(exitCode, 0, `forkpoint ${args.join(' ')}: ${stderr}\n${stdout}\n${await endOfLog(host)}`);
   return JSON.parse(stdout) as unknown;
+}
+
+/** Arguments that have the command line answer, or fail, in JSON; what follows `--` is the workspace's. */
+export function asJson(args: readonly string[]): string[] {
+  const at = args.indexOf('--');
+  return at < 0 ? [...args, '--json'] : [...args.slice(0, at), '--json', ...args.slice(at)];
 }
 
 /** The daemon's process, or null when none runs. */
