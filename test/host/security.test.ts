@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { ForkpointError } from '../../src/protocol/errors.ts';
 import type { TestHost } from './machine/machine.ts';
+import { makeRootfs } from './small/smallWorkspace.ts';
 import { ask, endApi, failsWith, forkpoint, quote, sharedHost, TestWorkspace, until } from './workspace.ts';
 
 /** What a shell would make something of, or a program take for an option or a path. */
@@ -62,6 +64,28 @@ for depth in range(120):
     os.mkdir('d' * 60); os.chdir('d' * 60)
 with open('deep', 'w') as file: file.write('deep')
 `;
+
+/** Swaps /etc and /etc/ssh with links that lead out for whoever follows them from outside, without end. Its argument is the root. */
+const swapper = `
+import ctypes, os, sys, time
+root = sys.argv[1]
+libc = ctypes.CDLL(None, use_errno=True)
+def swap(name):
+    # RENAME_EXCHANGE, renameat2(2): there is no moment without a name.
+    if libc.renameat2(-100, (root + name).encode(), -100, (root + name + '.out').encode(), 2) != 0:
+        with open(root + '/swap-failed', 'w') as file: file.write(name + os.strerror(ctypes.get_errno()))
+    time.sleep(0.0005)
+os.symlink('/run/outside', root + '/etc.out'); os.symlink('../' * 40 + 'run/outside-keys', root + '/etc/ssh.out')
+with open(root + '/swapping', 'w'): pass
+while True:
+    # Mostly a link below a directory.
+    swap('/etc/ssh'); time.sleep(0.004)
+    swap('/etc'); swap('/etc')
+    swap('/etc/ssh')
+`;
+
+/** How often what goes by chance is tried. */
+const rounds = process.env['FORKPOINT_LONG'] === '1' ? 10 : 1;
 
 describe('security', function () {
   this.timeout(180_000);
@@ -253,6 +277,64 @@ describe('security', function () {
       await inside.try('echo out > /data/out; sync');
     }
     assert.equal(await host.run(['ls', '-A', '/run/outside']), '');
+  });
+
+  it('H52 paths that are swapped for links meanwhile lead no operation out of the workspace', async () => {
+    const key = '/run/outside-keys/ssh_host_ed25519_key';
+    const source = '/srv/swapping';
+    await makeRootfs(host);
+    await host.run(
+      [
+        ...['sh', '-euc'],
+        `mkdir -p /run/outside-keys; echo untouched > ${key}
+        rm -rf ${source}; cp -a /srv/small ${source}; mkdir -p ${source}/etc/ssh; cat > /run/swapper.py
+        setsid -f python3 /run/swapper.py ${source} >/dev/null 2>&1`,
+      ],
+      { input: swapper },
+    );
+    const racing = await TestWorkspace.create(host, 'racing');
+    await racing.write('/swapper.py', swapper);
+    await racing.background("exec python3 /swapper.py ''");
+    await until(async () => (await host.exec(['test', '-e', racing.inside('/swapping')])).exitCode === 0);
+    const daemon = await host.run(['pgrep', '-f', 'helper.cjs daemon']);
+    const outcomes: string[] = [];
+    const attempt = async (what: string, call: Promise<unknown>): Promise<void> => {
+      const failure = await call.then(
+        () => null,
+        (error: unknown) => ForkpointError.from(error),
+      );
+      outcomes.push(`${what}: ${failure?.code ?? 'done'}`);
+      // What is refused is refused for a reason that is known.
+      assert.doesNotMatch(
+        `${failure?.code ?? ''} ${failure?.detail ?? ''}`,
+        /^internal|inside Forkpoint/,
+        what,
+      );
+    };
+    try {
+      for (let round = 0; round < rounds; round++) {
+        const alias = `race-${String(round)}`;
+        await attempt('create', ask(host, 'containers/create', { name: alias, rootfs: source }));
+        await attempt('snapshot', racing.snapshot({ alias }));
+        await attempt('restore', racing.restore(alias));
+        await attempt('fork', racing.call('containers/copy', { name: `${alias}-fork` }));
+        await attempt('promote', ask(host, 'containers/promote', { container: `${alias}-fork` }));
+      }
+    } finally {
+      await host.run(['pkill', '-f', '^python3 /run/swapper.py']);
+    }
+    assert.ok(
+      outcomes.some((outcome) => outcome.endsWith(': done')),
+      outcomes.join('\n'),
+    );
+    for (const place of [racing.inside(''), source])
+      assert.notEqual((await host.exec(['test', '-e', `${place}/swap-failed`])).exitCode, 0, place);
+    assert.equal(
+      await host.run(['ls', '-A', '/run/outside', '/run/outside-keys']),
+      '/run/outside:\n\n/run/outside-keys:\nssh_host_ed25519_key\n',
+    );
+    assert.equal(await host.run(['cat', key]), 'untouched\n');
+    assert.equal(await host.run(['pgrep', '-f', 'helper.cjs daemon']), daemon, 'the daemon has ended');
   });
 
   /** All files of the host that were written since {@link stamp} and hold a word. */

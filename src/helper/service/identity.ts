@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, readFile, readdir, rm } from 'node:fs/promises';
 import * as path from 'node:path';
+import { ForkpointError } from '../../protocol/errors.ts';
 import { ROOTFS } from '../catalogue/layout.ts';
 import type { Identity, SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
 import { Cgroup } from '../engines/cgroup.ts';
@@ -115,6 +116,8 @@ async function giveIdentity(
   { machineId, hostKeys }: Credentials,
 ): Promise<void> {
   const etc = await confinedPath(rootfs, '/etc');
+  if ((await lstat(etc).catch(nullIfMissing))?.isDirectory() !== true)
+    throw new ForkpointError('source.invalid', { source: rootfs, problem: '/etc leads to no directory' });
   await replaceFile(path.join(etc, 'hostname'), `${after.hostname}\n`);
   const hosts = await readPlain(path.join(etc, 'hosts'));
   if (hosts !== null)
