@@ -582,9 +582,11 @@ exec ${criu}.real "$@"
   /** Has the daemon kill itself at `point` of what `args` ask for. The one that recovers is told to do so at `next`. */
   async function crash(point: string, next: string, args: readonly string[]): Promise<void> {
     await arm(point);
+    // One that runs already may be gone before it can be looked for.
+    const daemon = takesCommands ? ((await daemonPid(host)) ?? point) : null;
     const [{ exitCode, stdout }] = await Promise.all([
       forkpoint(host, args, { FORKPOINT_CRASH_AT: point }),
-      takesCommands ? host.run(['python3', endCommands, point]) : null,
+      daemon === null ? null : host.run(['python3', endCommands, String(daemon)]),
     ]);
     assert.notEqual(exitCode, 0, `the daemon did not end: ${stdout}`);
     assert.equal(await daemonPid(host), null, 'the daemon still runs');
