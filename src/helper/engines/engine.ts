@@ -52,6 +52,12 @@ export interface ContainerPaths {
   readonly seccompProfile: string;
 }
 
+/** What is known of containers without asking for each, by name. */
+export type ContainerStates = ReadonlyMap<
+  string,
+  { readonly id: string; readonly state: ContainerFacts['state']; readonly pid: number }
+>;
+
 /** A container engine: the only part that knows its program. */
 export interface Engine {
   /** Which OCI runtime containers will be made with. */
@@ -69,7 +75,7 @@ export interface Engine {
   /** What {@link facts} answers of a container that was just started or restored, mostly without starting the engine's program. */
   factsAwake(record: NamedContainer, before: ContainerFacts): Promise<ContainerFacts>;
   /** The state of all workspaces' containers, by name of the container. */
-  states(): Promise<ReadonlyMap<string, { id: string; state: ContainerFacts['state']; pid: number }>>;
+  states(): Promise<ContainerStates>;
   /** Says that a container is about to be restored, so that the engine may get ready beside what comes before. */
   expectRestore(): void;
   /** Keeps what all containers share of the network in its place while `work` takes one from it and puts it back. */
@@ -99,9 +105,9 @@ export interface Engine {
   firstTakenPort(ports: readonly PublishedPort[]): Promise<PublishedPort | null>;
   /**
    * Takes away what a daemon that was killed has left of {@link whileNetworkIsHeld}, and, where the engine was killed with it,
-   * of a start or restore of these workspaces, which do not run.
+   * of a start, restore or stop of these workspaces. Answers the states that it has found.
    */
-  recover(resting: readonly WorkspaceRecord[]): Promise<void>;
+  recover(workspaces: readonly WorkspaceRecord[]): Promise<ContainerStates>;
   /** Ends what was started for {@link expectRestore}, and {@link whileNetworkIsHeld}. */
   end(): Promise<void>;
 }

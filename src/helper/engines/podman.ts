@@ -20,6 +20,7 @@ import { exists, nullIfMissing } from '../subvolumes/btrfs.ts';
 import type {
   ContainerFacts,
   ContainerPaths,
+  ContainerStates,
   Engine,
   ImageSource,
   NamedContainer,
@@ -29,7 +30,7 @@ import { HeldBridge } from './heldBridge.ts';
 import { PodmanService } from './podmanService.ts';
 import { siblingConfiguration } from './siblingConfiguration.ts';
 import type { ContainerIdentity } from './siblingConfiguration.ts';
-import { endUnfinishedStart, isUnfinished } from './unfinishedStart.ts';
+import { macsOfNamespaces, endUnfinishedStart, isUnfinished } from './unfinishedStart.ts';
 
 /** Network of the workspaces. Addresses are given by us, outside the range of automatic leases (H20). */
 const NETWORK = 'forkpoint';
@@ -129,13 +130,22 @@ export class Podman implements Engine {
     return this.bridge.held(work);
   }
 
-  async recover(resting: readonly WorkspaceRecord[]): Promise<void> {
+  async recover(workspaces: readonly WorkspaceRecord[]): Promise<ContainerStates> {
     await this.bridge.clear();
-    for (const record of resting) {
-      if (!isUnfinished(record.engine)) continue;
-      this.log.warn(`${record.name} was being started; what is left of that is cleared away`);
+    const listed = await this.list();
+    const resting = workspaces.flatMap((record) => {
+      const container = listed.find(({ Names }) => Names.includes(record.engine.container));
+      return container !== undefined && isAlive(container) ? [] : [{ record, word: container?.State }];
+    });
+    const macs = resting.length === 0 ? [] : await macsOfNamespaces(this.run);
+    for (const { record, word } of resting) {
+      // Stopped: it has ended, and Podman was killed before it cleaned up after it, which makes it exited.
+      const isLeft = word === 'stopped' || macs.includes(record.spec.mac);
+      if (!isLeft && !isUnfinished(record.engine)) continue;
+      this.log.warn(`${record.name} was being started or stopped; what is left of that is cleared away`);
       await this.endUnfinished(record);
     }
+    return statesOf(listed);
   }
 
   async end(): Promise<void> {
@@ -262,7 +272,7 @@ export class Podman implements Engine {
   }
 
   private async endUnfinished({ name, engine, spec }: WorkspaceRecord): Promise<void> {
-    const container = { id: engine.id, runtime: engine.runtime, address: spec.address };
+    const container = { id: engine.id, runtime: engine.runtime, mac: spec.mac };
     await endUnfinishedStart(this.run, (args) => this.podman(args), container).catch((problem: unknown) =>
       this.log.error(`what is left of a start of ${name}: ${failureText(problem)}`),
     );
@@ -357,7 +367,11 @@ export class Podman implements Engine {
     return pid === 0 || Cgroup.find(pid, id) === null;
   }
 
-  async states(): Promise<ReadonlyMap<string, { id: string; state: ContainerFacts['state']; pid: number }>> {
+  async states(): Promise<ContainerStates> {
+    return statesOf(await this.list());
+  }
+
+  private async list(): Promise<z.infer<typeof ListSchema>> {
     const { stdout } = await this.podman([
       'ps',
       '--all',
@@ -366,18 +380,7 @@ export class Podman implements Engine {
       '--format',
       'json',
     ]);
-    const found = new Map<string, { id: string; state: ContainerFacts['state']; pid: number }>();
-    for (const container of ListSchema.parse(JSON.parse(stdout))) {
-      const isAlive = isRunningState(container.State) && isRunning(container.Pid ?? 0);
-      for (const name of container.Names) {
-        found.set(name, {
-          id: container.Id,
-          state: isAlive ? 'running' : 'stopped',
-          pid: isAlive ? (container.Pid ?? 0) : 0,
-        });
-      }
-    }
-    return found;
+    return ListSchema.parse(JSON.parse(stdout));
   }
 
   async restore(record: WorkspaceRecord): Promise<void> {
@@ -580,6 +583,21 @@ export async function linkImages(checkpointDirectory: string, directory: string)
   if ((await readlink(checkpointDirectory).catch(() => null)) === directory) return;
   await rm(checkpointDirectory, { force: true, recursive: true });
   await symlink(directory, checkpointDirectory);
+}
+
+function statesOf(listed: z.infer<typeof ListSchema>): ContainerStates {
+  return new Map(
+    listed.flatMap((container) => {
+      const facts = isAlive(container)
+        ? ({ state: 'running', pid: container.Pid ?? 0 } as const)
+        : ({ state: 'stopped', pid: 0 } as const);
+      return container.Names.map((name) => [name, { id: container.Id, ...facts }] as const);
+    }),
+  );
+}
+
+function isAlive({ State: state, Pid: pid }: z.infer<typeof ListSchema>[number]): boolean {
+  return isRunningState(state) && isRunning(pid ?? 0);
 }
 
 function isRunningState(state: string): boolean {

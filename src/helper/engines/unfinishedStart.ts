@@ -31,9 +31,9 @@ export function isUnfinished({ id, runtime }: Pick<WorkspaceRecord['engine'], 'i
 export async function endUnfinishedStart(
   run: Run,
   podman: (args: readonly string[]) => Promise<{ readonly stdout: string }>,
-  container: Pick<WorkspaceRecord['engine'], 'id' | 'runtime'> & Pick<WorkspaceRecord['spec'], 'address'>,
+  container: Pick<WorkspaceRecord['engine'], 'id' | 'runtime'> & Pick<WorkspaceRecord['spec'], 'mac'>,
 ): Promise<void> {
-  const { id, runtime, address } = container;
+  const { id, runtime, mac } = container;
   const isOver = async (): Promise<boolean> => {
     const programs = commandLines().map(({ args }) => ({ name: path.basename(args[0] ?? ''), args }));
     const own = programs.filter(({ args }) => args.includes(id));
@@ -54,9 +54,7 @@ export async function endUnfinishedStart(
     await podman(['init', id]);
     await podman(['stop', '--time', '0', id]);
   }
-  for (const name of await readdir(NAMESPACES).catch(() => [])) {
-    if (name.startsWith('netns-')) await removeNamespace(run, path.join(NAMESPACES, name), address);
-  }
+  for (const file of await namespaces()) await removeNamespace(run, file, mac);
 }
 
 function restoreMounts(id: string): string[] {
@@ -75,17 +73,28 @@ async function hasNamespace(
   return stdout.trim() !== '';
 }
 
-/**
- * Removes a network namespace that has the address, and with it its end of the network (ip-netns(8)). One that has it on the
- * loopback interface is that of another workspace, woken from a snapshot of this one (H21).
- */
-async function removeNamespace(run: Run, file: string, address: string): Promise<void> {
-  const { exitCode, stdout } = await run('nsenter', [`--net=${file}`, '--', 'ip', '-oneline', 'address'], {
+/** The hardware addresses that containers have in named network namespaces. */
+export async function macsOfNamespaces(run: Run): Promise<string[]> {
+  const files = await namespaces();
+  return (await Promise.all(files.map((file) => macsIn(run, file)))).flat();
+}
+
+async function namespaces(): Promise<string[]> {
+  const names = await readdir(NAMESPACES).catch(() => []);
+  return names.filter((name) => name.startsWith('netns-')).map((name) => path.join(NAMESPACES, name));
+}
+
+async function macsIn(run: Run, file: string): Promise<string[]> {
+  const { stdout } = await run('nsenter', [`--net=${file}`, '--', 'ip', '-oneline', 'link'], {
     // It may have gone since.
     accept: [0, 1],
   });
-  const isOwn = (line: string): boolean => !/^\d+: lo\s/.test(line) && line.includes(` ${address}/`);
-  if (exitCode !== 0 || !stdout.split('\n').some(isOwn)) return;
+  return [...stdout.matchAll(/ link\/ether (\S+)/g)].map(([, mac]) => mac ?? '');
+}
+
+/** Removes a network namespace of that hardware address, and with it its end of the network (ip-netns(8)). */
+async function removeNamespace(run: Run, file: string, mac: string): Promise<void> {
+  if (!(await macsIn(run, file)).includes(mac)) return;
   await run('umount', [file]);
   await rm(file, { force: true });
 }

@@ -3,12 +3,11 @@ import * as path from 'node:path';
 import { SnapshotNameSchema } from '../../protocol/names.ts';
 import type { JournalEntry } from '../catalogue/journal.ts';
 import { ROOTFS } from '../catalogue/layout.ts';
-import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { HELD } from '../catalogue/trash.ts';
 import { prepareWork } from '../checkpoint/dump.ts';
 import { writeOptionFile } from '../checkpoint/optionFile.ts';
 import { Cgroup } from '../engines/cgroup.ts';
-import type { Engine } from '../engines/engine.ts';
+import type { ContainerStates } from '../engines/engine.ts';
 import { failureText } from '../host/failureText.ts';
 import { takeOverCommands } from '../host/leftCommands.ts';
 import { bootId } from '../host/processes.ts';
@@ -43,10 +42,7 @@ import { completeDeleteWorkspace, undoCreateWorkspace } from './workspaces.ts';
 export async function recover(parts: Parts): Promise<void> {
   parts.gracePeriods.recover();
   await takeOverCommands(parts.log);
-  const states = await parts.engine.states();
-  const isResting = ({ engine }: WorkspaceRecord): boolean =>
-    states.get(engine.container)?.state !== 'running';
-  await parts.engine.recover(parts.catalogue.allWorkspaces().filter(isResting));
+  const states = await parts.engine.recover(parts.catalogue.allWorkspaces());
   await parts.staging.clear();
   await parts.hostKeys.clear();
   await thawAll(parts, states);
@@ -83,7 +79,7 @@ export async function recover(parts: Parts): Promise<void> {
 }
 
 /** Thaws what stands still, for nobody else freezes workspaces, and undoes what a dump that was cut short has left. */
-async function thawAll(parts: Parts, states: Awaited<ReturnType<Engine['states']>>): Promise<void> {
+async function thawAll(parts: Parts, states: ContainerStates): Promise<void> {
   for (const workspace of parts.catalogue.allWorkspaces()) {
     const engine = states.get(workspace.engine.container);
     const work = parts.layout.work(workspace.id);
