@@ -22,7 +22,7 @@ export const FigureSchema = z.object({
   workload: z.string(),
   contender: ContenderSchema,
   /**
-   * In milliseconds, but for those whose name ends in `Bytes`, `Switches` and `failures`. `step:OPERATION/STEP` is a
+   * In milliseconds, but for those whose name ends in `Bytes`, `WakeUps` and `failures`. `step:OPERATION/STEP` is a
    * part of an operation of the helper.
    */
   measure: z.string(),

@@ -53,7 +53,7 @@ const hostRows = [
   ['bundle of the helper', 'helperBytes'],
   ['daemon, resident', 'residentBytes'],
   ['idle daemon, CPU time per minute', 'idleCpu'],
-  ['idle daemon, wake-ups per minute', 'idleSwitches'],
+  ['idle daemon, wake-ups per minute', 'idleWakeUps'],
 ] as const;
 
 /** The report as Markdown: medians, with the least and the most in parentheses. */
@@ -170,5 +170,5 @@ function plain(value: number, measure: string): string {
 
 function unitOf(measure: string): string {
   if (measure.endsWith('Bytes')) return 'MB';
-  return measure.endsWith('Switches') ? '' : 'ms';
+  return measure.endsWith('WakeUps') ? '' : 'ms';
 }

@@ -176,7 +176,7 @@ export function judge(figures: readonly Figure[]): Judgement[] {
     atMost(
       'idle daemon: no wake-ups but the timers that are due (six a minute)',
       6,
-      of('host', 'forkpoint', 'idleSwitches'),
+      of('host', 'forkpoint', 'idleWakeUps'),
       '/min',
       '',
     ),

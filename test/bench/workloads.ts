@@ -5,7 +5,7 @@ import type { Extent, Workload } from './order.ts';
 export function extentOf(isQuick: boolean): Extent {
   return isQuick
     ? { isQuick, watchMs: 500, listed: 20, inARow: 2, idleMs: 1_000, hostRounds: 2 }
-    : { isQuick, watchMs: 10_000, listed: 1_000, inARow: 10, idleMs: 20_000, hostRounds: 11 };
+    : { isQuick, watchMs: 10_000, listed: 1_000, inARow: 10, idleMs: 60_000, hostRounds: 11 };
 }
 
 /** The workloads, in the order in which they run. */
