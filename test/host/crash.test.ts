@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import * as z from 'zod';
 import { requireNoDamage } from './fsckReport.ts';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
+import { ends } from './ends.ts';
 import { chooseSeed, randomNumbers } from './random.ts';
 import {
   createArguments,
@@ -722,11 +723,6 @@ exec ${criu}.real "$@"
     }
   }
 });
-
-/** The first and the last of them. */
-function ends(steps: readonly string[]): string[] {
-  return [...new Set([steps[0] ?? '', steps.at(-1) ?? ''])];
-}
 
 function reportAll(failures: readonly unknown[]): void {
   assert.ok(failures.length === 0, `${String(failures.length)} failed\n${failures.join('\n')}`);

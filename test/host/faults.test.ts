@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import { requireNoDamage } from './fsckReport.ts';
 import { bootHost, endHost, type TestHost } from './machine/machine.ts';
+import { ends } from './ends.ts';
 import { chooseSeed, randomNumbers } from './random.ts';
 import {
   asJson,
@@ -88,8 +89,6 @@ describe('a fault of the host', function () {
   const fork = ['containers', 'copy', '-c', 'small', '--snapshot', 'target', '--name', 'fork'];
   const some = (steps: readonly string[]): readonly string[] =>
     steps.filter(() => random() < 1.6 / steps.length);
-  const ends = (steps: readonly string[]): readonly string[] =>
-    steps.filter((_, index) => index === 0 || index === steps.length - 1);
 
   /** `isDone` tells by what is there that all was done, and not that nothing was. `choose`: in the short form. */
   const operations: readonly {

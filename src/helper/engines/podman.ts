@@ -30,7 +30,7 @@ import { HeldBridge } from './heldBridge.ts';
 import { PodmanService } from './podmanService.ts';
 import { siblingConfiguration } from './siblingConfiguration.ts';
 import type { ContainerIdentity } from './siblingConfiguration.ts';
-import { macsOfNamespaces, endUnfinishedStart, isUnfinished } from './unfinishedStart.ts';
+import { endUnfinishedStart, isUnfinished, macsOfNamespaces } from './unfinishedStart.ts';
 
 /** Network of the workspaces. Addresses are given by us, outside the range of automatic leases (H20). */
 const NETWORK = 'forkpoint';
@@ -133,19 +133,18 @@ export class Podman implements Engine {
   async recover(workspaces: readonly WorkspaceRecord[]): Promise<ContainerStates> {
     await this.bridge.clear();
     const listed = await this.list();
-    const resting = workspaces.flatMap((record) => {
-      const container = listed.find(({ Names }) => Names.includes(record.engine.container));
-      return container !== undefined && isAlive(container) ? [] : [{ record, word: container?.State }];
-    });
+    const states = statesOf(listed);
+    // They have ended, and Podman was killed before it cleaned up after them, which makes them exited.
+    const stopped = listed.filter(({ State }) => State === 'stopped').flatMap(({ Names }) => Names);
+    const resting = workspaces.filter(({ engine }) => states.get(engine.container)?.state !== 'running');
     const macs = resting.length === 0 ? [] : await macsOfNamespaces(this.run);
-    for (const { record, word } of resting) {
-      // Stopped: it has ended, and Podman was killed before it cleaned up after it, which makes it exited.
-      const isLeft = word === 'stopped' || macs.includes(record.spec.mac);
-      if (!isLeft && !isUnfinished(record.engine)) continue;
-      this.log.warn(`${record.name} was being started or stopped; what is left of that is cleared away`);
+    for (const record of resting) {
+      const { name, engine, spec } = record;
+      if (!stopped.includes(engine.container) && !macs.includes(spec.mac) && !isUnfinished(engine)) continue;
+      this.log.warn(`${name} was being started or stopped; what is left of that is cleared away`);
       await this.endUnfinished(record);
     }
-    return statesOf(listed);
+    return states;
   }
 
   async end(): Promise<void> {
@@ -257,17 +256,21 @@ export class Podman implements Engine {
 
   /** Leaves nothing of an attempt that failed; makes another where an earlier one is all that stands in the way. */
   private async bringUp(record: WorkspaceRecord, attempt: () => Promise<unknown>): Promise<void> {
+    const attemptCleanly = async (): Promise<void> => {
+      try {
+        await attempt();
+      } catch (error) {
+        await this.endUnfinished(record);
+        throw error;
+      }
+    };
     try {
-      await attempt();
+      await attemptCleanly();
     } catch (error) {
-      await this.endUnfinished(record);
       if (!holdsOwnAddress(error, record.engine.id)) throw error;
       this.log.warn(`Podman was killed as it started ${record.name}: it is told that the address is free`);
       await forgetAddresses((args) => this.podman(args), NETWORK, this.runDirectory);
-      await attempt().catch(async (second: unknown) => {
-        await this.endUnfinished(record);
-        throw second;
-      });
+      await attemptCleanly();
     }
   }
 
@@ -587,17 +590,14 @@ export async function linkImages(checkpointDirectory: string, directory: string)
 
 function statesOf(listed: z.infer<typeof ListSchema>): ContainerStates {
   return new Map(
-    listed.flatMap((container) => {
-      const facts = isAlive(container)
-        ? ({ state: 'running', pid: container.Pid ?? 0 } as const)
-        : ({ state: 'stopped', pid: 0 } as const);
-      return container.Names.map((name) => [name, { id: container.Id, ...facts }] as const);
+    listed.flatMap(({ Id: id, Names: names, State: state, Pid: pid = 0 }) => {
+      const facts =
+        isRunningState(state) && isRunning(pid)
+          ? ({ id, state: 'running', pid } as const)
+          : ({ id, state: 'stopped', pid: 0 } as const);
+      return names.map((name) => [name, facts] as const);
     }),
   );
-}
-
-function isAlive({ State: state, Pid: pid }: z.infer<typeof ListSchema>[number]): boolean {
-  return isRunningState(state) && isRunning(pid ?? 0);
 }
 
 function isRunningState(state: string): boolean {

@@ -215,11 +215,7 @@ describe('whatever the kernel, a program or a file tells it, the helper', functi
     const file = path.join(directory, 'dump.log');
     const words = ['(00.1) ', 'Error (criu/tty.c:1): ', "Can't setup RLIMIT_NOFILE", 'no', '\n', '\n'];
     return each(
-      () => {
-        const text = inputs.text(words);
-        writeFileSync(file, text);
-        return text;
-      },
+      () => written(file, inputs.text(words)),
       async (text) => {
         const errors = await errorsOfLog(file);
         for (const line of errors)
@@ -272,11 +268,7 @@ describe('whatever the kernel, a program or a file tells it, the helper', functi
     it('believes what a host was set up with when it is whole', () => {
       const file = path.join(directory, 'host.json');
       return each(
-        () => {
-          const text = spoiled(host);
-          writeFileSync(file, text);
-          return text;
-        },
+        () => written(file, spoiled(host)),
         async (text) => {
           const read = await readHostFile(file);
           assert.ok(read !== null && typeof read.root === 'string');
@@ -290,11 +282,7 @@ describe('whatever the kernel, a program or a file tells it, the helper', functi
       answers.load();
       const file = path.join(directory, 'answers/a.json');
       return each(
-        () => {
-          const text = spoiled(kept);
-          writeFileSync(file, text);
-          return text;
-        },
+        () => written(file, spoiled(kept)),
         (text) => {
           const loaded = answers.load();
           assert.ok(loaded.length <= 1);
@@ -310,11 +298,7 @@ describe('whatever the kernel, a program or a file tells it, the helper', functi
     it('lets nobody in by a file of tokens that was spoiled', () => {
       const file = path.join(directory, 'tokens.json');
       return each(
-        () => {
-          const text = spoiled({ schema: 1, tokens: [token] });
-          writeFileSync(file, text);
-          return text;
-        },
+        () => written(file, spoiled({ schema: 1, tokens: [token] })),
         async () => {
           const tokens = await ApiTokens.load(file, () => new Date(moment), memoryLog());
           const guess = `fpt_0123456789ab_${'A'.repeat(43)}`;
@@ -361,3 +345,9 @@ describe('whatever the kernel, a program or a file tells it, the helper', functi
     );
   });
 });
+
+/** A text as it is in a file now, for what reads files. */
+function written(file: string, text: string): string {
+  writeFileSync(file, text);
+  return text;
+}
