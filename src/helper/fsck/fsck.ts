@@ -7,6 +7,7 @@ import type { JournalEntry } from '../catalogue/journal.ts';
 import { Layout } from '../catalogue/layout.ts';
 import { HELD, Trash } from '../catalogue/trash.ts';
 import { Assets } from '../checkpoint/assets.ts';
+import { abandonedCommands } from '../host/leftCommands.ts';
 import { takeLock, type HeldLock } from '../host/lock.ts';
 import type { Log } from '../host/log.ts';
 import type { Paths } from '../host/paths.ts';
@@ -24,7 +25,7 @@ import { lookAtPool } from './poolScan.ts';
 
 /** How long a daemon is waited for that is about to listen or to end, or that has work to finish, in milliseconds. */
 const PATIENCE_MS = 60_000;
-/** Between two looks while a daemon is at work: what both see was not just on its way. In milliseconds. */
+/** What is there for that long was not just on its way, in milliseconds. */
 const SECOND_LOOK_MS = 1_500;
 /** With a daemon, a bin of the trash that old should have been emptied, in milliseconds. */
 const TRASH_AGE_MS = 60_000;
@@ -116,7 +117,7 @@ export async function checkHost(
   if (!options.repair) {
     const lock = await lockUnlessServed(paths, daemon);
     try {
-      return await asReport(layout, await (lock === null ? lookTwice(look) : look(false)), []);
+      return await asReport(layout, await (lock === null ? lookTwice(look) : lookAlone(look)), []);
     } finally {
       lock?.release();
     }
@@ -201,6 +202,12 @@ async function lookTwice(look: (isServed: boolean) => Promise<Look>): Promise<Lo
   const isBusy = ({ workspace }: Found): boolean => workspace !== null && busy.has(workspace);
   const found = second.found.filter((one) => before.has(keyOf(one)) && !isBusy(one));
   return { ...second, found, busy };
+}
+
+/** With no daemon at work: what one that was killed has left running mostly ends at once, and is no damage by itself. */
+async function lookAlone(look: (isServed: boolean) => Promise<Look>): Promise<Look> {
+  await poll(() => abandonedCommands().length === 0, { everyMs: 20, timeoutMs: SECOND_LOOK_MS });
+  return look(false);
 }
 
 async function examineTrash(
