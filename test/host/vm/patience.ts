@@ -21,6 +21,11 @@ function lengthen(suite: Suite): void {
   const hooks = (['beforeAll', 'afterAll', 'beforeEach', 'afterEach'] as const).flatMap((kind) =>
     withHooks.getHooks(kind),
   );
-  for (const one of [...hooks, ...suite.tests]) one.timeout(one.timeout() * TIMES);
+  for (const one of [...hooks, ...suite.tests]) {
+    const set = one.timeout.bind(one);
+    set(set() * TIMES);
+    // What a test or hook sets while it runs.
+    one.timeout = ((ms?: number) => (ms === undefined ? set() : set(ms * TIMES))) as typeof one.timeout;
+  }
   suite.suites.forEach(lengthen);
 }
