@@ -73,6 +73,7 @@ const nothing = z.object({});
 /** Milliseconds that one step took, in order. */
 export const TimingSchema = z.array(z.object({ step: z.string(), ms: z.number() }));
 export type Timing = z.infer<typeof TimingSchema>;
+const timed = { timing: TimingSchema };
 
 /** What the restore does first with the state that it replaces. */
 export const SafetySchema = z.enum(['auto', 'stateful', 'stateless', 'none']);
@@ -130,7 +131,7 @@ export const ForkSchema = z.object({
   /** How `/etc/forkpoint/on-fork` inside it failed; null when it did well or there is none. */
   hookFailure: z.string().nullable(),
   totalMs: z.number(),
-  timing: TimingSchema,
+  ...timed,
 });
 export type Fork = z.infer<typeof ForkSchema>;
 
@@ -173,7 +174,7 @@ export const operations = {
         .describe("Main program; the image's own, or none, unless given"),
       project: NameSchema.optional().describe('Label that groups workspaces'),
     }),
-    result: WorkspaceSchema,
+    result: WorkspaceSchema.extend(timed),
     effect: 'changes',
     cli: { positionals: ['name'], rest: 'command' },
     // A large root file system is copied.
@@ -200,7 +201,7 @@ export const operations = {
   'containers/start': operation({
     description: 'Start a stopped workspace',
     params: z.object(container),
-    result: WorkspaceSchema,
+    result: WorkspaceSchema.extend(timed),
     effect: 'changes',
     cli: {},
   }),
@@ -215,7 +216,7 @@ export const operations = {
         .default(10)
         .describe('Seconds to wait before its processes are killed'),
     }),
-    result: WorkspaceSchema,
+    result: WorkspaceSchema.extend(timed),
     effect: 'destroys',
     cli: {},
   }),
@@ -225,7 +226,7 @@ export const operations = {
       ...container,
       withSnapshots: z.boolean().default(false).describe('Delete its snapshots too'),
     }),
-    result: z.object({ name: z.string(), deletedSnapshots: z.array(SnapshotNameSchema) }),
+    result: z.object({ name: z.string(), deletedSnapshots: z.array(SnapshotNameSchema), ...timed }),
     effect: 'destroys',
     cli: {},
   }),
@@ -262,7 +263,7 @@ export const operations = {
   'containers/project': operation({
     description: 'Set, change or clear the project of a workspace, a label that groups workspaces',
     params: z.object({ ...container, project: NameSchema.nullable().describe('The project') }),
-    result: WorkspaceSchema,
+    result: WorkspaceSchema.extend(timed),
     effect: 'changes',
     cli: { clears: 'project' },
   }),
@@ -294,7 +295,7 @@ export const operations = {
       /** For how long the workspace did not run, in milliseconds. */
       downMs: z.number(),
       totalMs: z.number(),
-      timing: TimingSchema,
+      ...timed,
     }),
     effect: 'destroys',
     cli: {},
@@ -315,7 +316,7 @@ export const operations = {
       kind: SnapshotKindSchema.exclude(['safety']).default('manual').describe('Why it is taken'),
       numbered: z.boolean().default(false).describe('Add a number to the alias when it is taken'),
     }),
-    result: z.object({ snapshot: SnapshotSchema, timing: TimingSchema }),
+    result: z.object({ snapshot: SnapshotSchema, ...timed }),
     effect: 'changes',
     cli: {},
   }),
@@ -374,7 +375,7 @@ export const operations = {
   'snapshots/delete': operation({
     description: 'Delete a snapshot; its children are joined to its parent',
     params: z.object(oneSnapshot),
-    result: z.object({ name: SnapshotNameSchema, alias: NameSchema.nullable() }),
+    result: z.object({ name: SnapshotNameSchema, alias: NameSchema.nullable(), ...timed }),
     effect: 'destroys',
     cli: {},
   }),
@@ -409,7 +410,7 @@ export const operations = {
       /** From the freeze of the state before until the restored processes ran, in milliseconds. */
       downMs: z.number(),
       totalMs: z.number(),
-      timing: TimingSchema,
+      ...timed,
     }),
     effect: 'destroys',
     cli: {},
@@ -436,7 +437,7 @@ export const operations = {
         .optional()
         .describe('Size of the pool file in bytes; a quarter of the free space unless given'),
     }),
-    result: PoolSchema,
+    result: PoolSchema.extend(timed),
     effect: 'changes',
     cli: {},
   }),
@@ -494,7 +495,7 @@ export const operations = {
   'snapshots/recover': operation({
     description: 'Take an expired snapshot back out of the trash',
     params: z.object(oneSnapshot),
-    result: SnapshotSchema,
+    result: SnapshotSchema.extend(timed),
     effect: 'changes',
     cli: {},
   }),

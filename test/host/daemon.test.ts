@@ -192,13 +192,7 @@ describe('the daemon on a host', () => {
     });
 
     it('H18: makes one that is allocated in full and stays so, mounts it when it is not mounted, and makes no second', async () => {
-      // The host's /dev has none of the loop devices that mount(8) wants.
-      await host.run(['sh', '-c', 'test -e /dev/loop-control || mknod /dev/loop-control c 10 237']);
-      await host.run([
-        'sh',
-        '-c',
-        'for i in $(seq 0 63); do test -e /dev/loop$i || mknod /dev/loop$i b 7 $i; done',
-      ]);
+      await provideLoopDevices();
       await startDaemon();
       await endDaemon();
       await host.run(['umount', host.description.pool]);
@@ -249,6 +243,41 @@ describe('the daemon on a host', () => {
       await startDaemon();
       assert.deepEqual(JSON.parse(await host.run(['cat', hostFile])), made);
     });
+
+    it('is whole or not there at all after any step of a set-up that is cut off', async () => {
+      const setUp = ['host', 'setup', '--size', '2GiB', '--json'];
+      const poolFile = '/var/lib/forkpoint-pool.img';
+      const clear = async (): Promise<void> => {
+        await endDaemon('KILL');
+        const script = `! mountpoint -q ${host.description.pool} || umount ${host.description.pool}`;
+        await host.run(['sh', '-c', `${script}; rm -f ${hostFile} ${poolFile}`]);
+      };
+      await provideLoopDevices();
+      await startDaemon();
+      await clear();
+      const { timing } = JSON.parse(await host.run(['forkpoint', ...setUp])) as Result<'host/setup'>;
+      const steps = timing.map(({ step }) => step);
+      const points = steps.flatMap((step) => [`${step}:before`, step]);
+      assert.ok(points.includes('name'));
+      for (const [index, point] of points.entries()) {
+        await clear();
+        const cut = await host.exec(['env', `FORKPOINT_CRASH_AT=set-up/${point}`, 'forkpoint', ...setUp]);
+        assert.notEqual(cut.exitCode, 0, point);
+        if (index < points.indexOf('name')) await host.run(['forkpoint', ...setUp]);
+        else assert.equal((await failureOf(...setUp.slice(0, -1))).code, 'pool.exists', point);
+        assert.deepEqual(JSON.parse(await host.run(['forkpoint', 'containers', 'list', '--json'])), []);
+        const made = JSON.parse(await host.run(['cat', hostFile])) as { poolFile: string };
+        assert.equal(made.poolFile, poolFile, point);
+        assert.equal((await host.exec(['test', '-e', `${poolFile}.new`])).exitCode, 1, point);
+      }
+    });
+
+    /** The host's /dev has none of the loop devices that mount(8) wants. */
+    async function provideLoopDevices(): Promise<void> {
+      const control = 'test -e /dev/loop-control || mknod /dev/loop-control c 10 237';
+      const devices = 'for i in $(seq 0 63); do test -e /dev/loop$i || mknod /dev/loop$i b 7 $i; done';
+      await host.run(['sh', '-c', `${control}; ${devices}`]);
+    }
   });
 
   describe('and the helper that is installed', () => {

@@ -5,6 +5,7 @@ import { ForkpointError } from '../../protocol/errors.ts';
 import type { Params, Result } from '../../protocol/operations.ts';
 import { syncDirectory } from '../catalogue/durableFile.ts';
 import type { Call } from '../service/services.ts';
+import { Steps } from '../service/steps.ts';
 import { readHostFile, writeHostFile } from './hostFile.ts';
 import type { HostParts } from './hostServices.ts';
 import { mountAt } from './mounts.ts';
@@ -31,47 +32,57 @@ export async function setUpHost(
   const unfinished = `${paths.poolFile}.new`;
   const directory = path.dirname(paths.poolFile);
 
-  call.progress('check');
-  await refuseExisting(paths.hostFile, [paths.poolFile, paths.pool]);
-  await rm(unfinished, { force: true });
-  await mkdir(directory, { recursive: true });
-  const size = await chooseSize(directory, params.size, paths.poolFile);
+  const steps = new Steps('set-up', paths.pool, call, log);
+  const size = await steps.run('check', async () => {
+    await refuseExisting(paths.hostFile, [paths.poolFile, paths.pool]);
+    await rm(unfinished, { force: true });
+    await mkdir(directory, { recursive: true });
+    return chooseSize(directory, params.size, paths.poolFile);
+  });
 
+  const uuid = randomUUID();
   const undo: (() => Promise<void>)[] = [];
   try {
-    call.progress('allocate');
-    undo.push(() => rm(unfinished, { force: true }));
-    await createPrivateFile(unfinished);
-    // On a btrfs host copy-on-write would make the allocation worthless.
-    if ((await statfs(directory)).type === BTRFS_MAGIC) await run('chattr', ['+C', unfinished]);
-    await run('fallocate', ['--length', String(size), unfinished], {
-      signal: call.signal,
-      timeoutMs: 600_000,
+    await steps.run('allocate', async () => {
+      undo.push(() => rm(unfinished, { force: true }));
+      await createPrivateFile(unfinished);
+      // On a btrfs host copy-on-write would make the allocation worthless.
+      if ((await statfs(directory)).type === BTRFS_MAGIC) await run('chattr', ['+C', unfinished]);
+      await run('fallocate', ['--length', String(size), unfinished], {
+        signal: call.signal,
+        timeoutMs: 600_000,
+      });
     });
-
-    call.progress('format');
-    const uuid = randomUUID();
-    await run('mkfs.btrfs', ['--quiet', '--nodiscard', '--label', 'forkpoint', '--uuid', uuid, unfinished], {
-      signal: call.signal,
+    await steps.run('format', async () => {
+      await run(
+        'mkfs.btrfs',
+        ['--quiet', '--nodiscard', '--label', 'forkpoint', '--uuid', uuid, unfinished],
+        {
+          signal: call.signal,
+        },
+      );
+      await syncFile(unfinished);
     });
-    await syncFile(unfinished);
-
-    call.progress('mount', true);
-    await rename(unfinished, paths.poolFile);
-    undo.push(() => rm(paths.poolFile, { force: true }));
-    await syncDirectory(directory);
-    await mkdir(paths.pool, { recursive: true, mode: 0o700 });
-    undo.push(() => rmdir(paths.pool));
-    await writeHostFile(paths.hostFile, {
-      schema: 1,
-      poolUuid: uuid,
-      poolFile: paths.poolFile,
-      root: paths.pool,
+    steps.passPointOfNoReturn();
+    await steps.run('name', async () => {
+      await rename(unfinished, paths.poolFile);
+      undo.push(() => rm(paths.poolFile, { force: true }));
+      await syncDirectory(directory);
     });
-    undo.push(() => rm(paths.hostFile, { force: true }));
-    await pool.ensure();
+    await steps.run('record', async () => {
+      await mkdir(paths.pool, { recursive: true, mode: 0o700 });
+      undo.push(() => rmdir(paths.pool));
+      await writeHostFile(paths.hostFile, {
+        schema: 1,
+        poolUuid: uuid,
+        poolFile: paths.poolFile,
+        root: paths.pool,
+      });
+      undo.push(() => rm(paths.hostFile, { force: true }));
+    });
+    await steps.run('mount', () => pool.ensure());
     log.info(`made the pool ${uuid}: ${paths.poolFile}, ${String(size)} bytes, mounted at ${paths.pool}`);
-    return await readPool(paths.pool);
+    return { ...(await readPool(paths.pool)), timing: steps.timing };
   } catch (error) {
     if (mountAt(paths.pool) !== null) await run('umount', [paths.pool]);
     for (const step of undo.reverse()) {

@@ -3,7 +3,6 @@ import * as path from 'node:path';
 import * as z from 'zod';
 import { ForkpointError } from '../../protocol/errors.ts';
 import { SnapshotNameSchema, WorkspaceIdSchema } from '../../protocol/names.ts';
-import type { Snapshot } from '../../protocol/snapshot.ts';
 import type { Params, Result } from '../../protocol/operations.ts';
 import { syncDirectory, writeJsonDurably } from '../catalogue/durableFile.ts';
 import { parseJson } from '../catalogue/journal.ts';
@@ -129,7 +128,7 @@ export class Expiry {
   }
 
   /** Takes an expired snapshot back into its timeline; it does not expire again by itself. */
-  async recover(params: Params<'snapshots/recover'>, call: Call): Promise<Snapshot> {
+  async recover(params: Params<'snapshots/recover'>, call: Call): Promise<Result<'snapshots/recover'>> {
     const { catalogue, layout, turns, events, log } = this.parts;
     const { id } = catalogue.workspace(params.container);
     return turns.take(id, call.signal, async () => {
@@ -163,7 +162,7 @@ export class Expiry {
       });
       const saved = await catalogue.saveSnapshot(recovered);
       events.changed({ workspace: id, created: record.name });
-      return presentSnapshot(workspace, saved);
+      return { ...presentSnapshot(workspace, saved), timing: steps.timing };
     });
   }
 

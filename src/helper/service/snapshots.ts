@@ -99,8 +99,9 @@ export function deleteSnapshot(
     if (record.protected)
       throw new ForkpointError('snapshot.protected', { name: record.alias ?? record.name });
     requireUnpinned(parts, [record]);
-    await beginDelete(parts, record, new Steps('delete', workspace.name, call, parts.log));
-    return { name: record.name, alias: record.alias };
+    const steps = new Steps('delete', workspace.name, call, parts.log);
+    await beginDelete(parts, record, steps);
+    return { name: record.name, alias: record.alias, timing: steps.timing };
   });
 }
 

@@ -88,7 +88,7 @@ export function createWorkspace(
       const saved = await steps.run('record', () => parts.catalogue.saveWorkspace(made));
       await steps.run('close', () => parts.journal.close(entry));
       parts.events.changed({ workspace: null, created: null });
-      return await presentWorkspace(parts, saved);
+      return { ...(await presentWorkspace(parts, saved)), timing: steps.timing };
     } catch (error) {
       await undoCreateWorkspace(parts, entry);
       const failure = ForkpointError.from(error);
@@ -281,9 +281,10 @@ function changeState(
   const { id } = parts.catalogue.workspace(reference);
   return parts.turns.take(id, call.signal, async () => {
     const record = parts.catalogue.workspace(id);
-    const changed = await work(record, new Steps(verb, record.name, call, parts.log));
+    const steps = new Steps(verb, record.name, call, parts.log);
+    const changed = await work(record, steps);
     parts.events.changed({ workspace: id, created: null });
-    return presentWorkspace(parts, changed);
+    return { ...(await presentWorkspace(parts, changed)), timing: steps.timing };
   });
 }
 
@@ -312,7 +313,8 @@ export function deleteWorkspace(
     };
     await steps.run('journal', () => parts.journal.write(entry));
     await completeDeleteWorkspace(parts, entry, steps);
-    return { name: record.name, deletedSnapshots: snapshots.map((snapshot) => snapshot.name) };
+    const deletedSnapshots = snapshots.map((snapshot) => snapshot.name);
+    return { name: record.name, deletedSnapshots, timing: steps.timing };
   });
 }
 

@@ -223,7 +223,8 @@ function deleted(
   const leaving = find(state, params.name);
   if (leaving === undefined || outcome.kind === 'failed') return state;
   const { name, alias, parent } = leaving;
-  const wrong = differs('what was deleted', outcome.result, { name, alias });
+  const { result } = outcome;
+  const wrong = differs('what was deleted', { name: result.name, alias: result.alias }, { name, alias });
   if (wrong !== null) return wrong;
   const staying = [...state.snapshots.values()].filter((one) => one.name !== name);
   return {

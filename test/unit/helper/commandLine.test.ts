@@ -221,7 +221,7 @@ Hint: Remove the protection first: "forkpoint snapshots unprotect".
 
   it('prints the exact result as JSON', async () => {
     const daemon = await startTestDaemon({
-      services: { 'snapshots/delete': () => Promise.resolve({ name, alias: null }) },
+      services: { 'snapshots/delete': () => Promise.resolve({ name, alias: null, timing: [] }) },
     });
     const { status, out, err } = await run(daemon, [
       'snapshots',
@@ -233,7 +233,7 @@ Hint: Remove the protection first: "forkpoint snapshots unprotect".
       '--json',
     ]);
     assert.deepEqual([status, err], [0, '']);
-    assert.deepEqual(JSON.parse(out), { name, alias: null });
+    assert.deepEqual(JSON.parse(out), { name, alias: null, timing: [] });
   });
 
   it('ends with status 1 when one of several forks failed, and prints them all', async () => {
@@ -276,11 +276,15 @@ Hint: Remove the protection first: "forkpoint snapshots unprotect".
   it('prints how long the steps took', async () => {
     const daemon = await startTestDaemon({
       services: {
-        'snapshots/delete': (_params, call) => {
-          call.progress('journal');
-          call.progress('trash');
-          return Promise.resolve({ name, alias: null });
-        },
+        'snapshots/delete': () =>
+          Promise.resolve({
+            name,
+            alias: null,
+            timing: [
+              { step: 'journal', ms: 2 },
+              { step: 'trash', ms: 12.3 },
+            ],
+          }),
       },
     });
     const { out } = await run(daemon, ['snapshots', 'delete', '-c', 'web', '--name', 'x', '--timing']);

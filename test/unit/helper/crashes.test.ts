@@ -25,9 +25,7 @@ const changing: Partial<
   'snapshots/delete': { steps: ['delete'] },
   'snapshots/restore': { steps: ['restore'] },
   'snapshots/recover': { steps: ['recover-expired'] },
-  'host/setup': {
-    why: 'the pool file gets its name when it is whole; one that has it is adopted by the next start',
-  },
+  'host/setup': { steps: ['set-up'] },
   'terminal/open': { why: 'all that it makes are processes inside, which go on without the daemon' },
   'ssh/enable': {
     why: 'it adds a key to a file by a rename, and starts a server inside that the next call finds or starts',
@@ -58,15 +56,19 @@ function namesOfSteps(): string[] {
   return [...new Set(names.map((name) => name.slice(1, -1)))].sort();
 }
 
-/** What crash.test.ts kills the daemon in. */
+/** What the host tests kill the daemon in. */
 function namesTried(): string[] {
   const test = readFileSync('test/host/crash.test.ts', 'utf8');
+  const setUps = readFileSync('test/host/daemon.test.ts', 'utf8');
   const steps = [...test.matchAll(/eachCrash\(\s*'([a-z-]+)'/g)].map(([, name]) => name ?? '');
   const recoveries = [...test.matchAll(/recovery: '([a-z-]+)'/g)].map(([, name]) => name ?? '');
   const moments = [...test.matchAll(/\['(?:containers|snapshots)\/([a-z-]+): [a-z]+'/g)].map(
     ([, name]) => name ?? '',
   );
-  return [...steps, ...recoveries, ...moments];
+  const others = [...setUps.matchAll(/FORKPOINT_CRASH_AT=([a-z-]+)\/\$\{point\}/g)].map(
+    ([, name]) => name ?? '',
+  );
+  return [...steps, ...recoveries, ...moments, ...others];
 }
 
 describe('the crashes of the host tests', () => {

@@ -26,6 +26,7 @@ const recover = operationRequest('snapshots/recover');
 const deleted: Result<'snapshots/delete'> = {
   name: SnapshotNameSchema.parse('snap-20260101-000000'),
   alias: null,
+  timing: [],
 };
 const remove = operationRequest('snapshots/delete');
 const aSnapshot = { container: 'web', name: 'before' };

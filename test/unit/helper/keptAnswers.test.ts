@@ -10,7 +10,7 @@ import type { Services } from '../../../src/helper/service/services.ts';
 import { cleanUp, failureOf, gate, memoryLog, servicesWith, temporaryDirectory } from './daemonHarness.ts';
 
 const aSnapshot = { container: 'web', name: 'before' };
-const deleted = { name: SnapshotNameSchema.parse('snap-20260101-000000'), alias: null };
+const deleted = { name: SnapshotNameSchema.parse('snap-20260101-000000'), alias: null, timing: [] };
 
 /** A dispatcher that keeps its answers in `directory`, as the daemon's successor does. */
 function dispatcherIn(directory: string, services: Partial<Services>): Dispatcher {

@@ -56,7 +56,7 @@ function deletion(name: string): Ended<ChangeName> {
   return {
     operation: 'snapshots/delete',
     params: { container: 'web', name },
-    outcome: { kind: 'done', result: { name: SnapshotNameSchema.parse(name), alias: null } },
+    outcome: { kind: 'done', result: { name: SnapshotNameSchema.parse(name), alias: null, timing: [] } },
     isCancelled: false,
   };
 }

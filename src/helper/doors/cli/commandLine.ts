@@ -2,7 +2,6 @@ import { CommanderError, type Command } from 'commander';
 import { ForkpointError } from '../../../protocol/errors.ts';
 import type { OperationName, Result, Timing } from '../../../protocol/operations.ts';
 import { TimingSchema } from '../../../protocol/operations.ts';
-import type { Progress } from '../../../protocol/session.ts';
 import type { Report } from '../../fsck/fsck.ts';
 import { readLastLines } from '../../host/logFile.ts';
 import type { Paths } from '../../host/paths.ts';
@@ -100,28 +99,21 @@ async function runRequest(request: Request, terminal: Terminal): Promise<number>
   const { operation, asJson, showsTiming } = request;
   checkParameters(operation, request.params);
   const client = await terminal.connect();
-  const measured = new StepTimes();
+  const showsSteps = terminal.showsProgress && !asJson;
   try {
     const result = await client.call(operation, request.params, {
       signal: terminal.interrupted,
-      onProgress: (progress) => {
-        measured.began(progress);
-        if (terminal.showsProgress && !asJson && progress.step !== '') {
-          terminal.err(`${ERASE_LINE}${operation}: ${progress.step} …`);
-        }
+      onProgress: ({ step }) => {
+        if (showsSteps && step !== '') terminal.err(`${ERASE_LINE}${operation}: ${step} …`);
       },
     });
-    measured.end();
-    if (terminal.showsProgress && !asJson && measured.steps.length > 0) terminal.err(ERASE_LINE);
+    if (showsSteps) terminal.err(ERASE_LINE);
     show(request, result, terminal);
-    if (showsTiming && !asJson) {
-      const timings = timingsOf(result);
-      for (const timing of timings.length > 0 ? timings : [measured.steps])
-        terminal.out(`\n${renderTiming(timing)}\n`);
-    }
+    if (showsTiming && !asJson)
+      for (const timing of timingsOf(result)) terminal.out(`\n${renderTiming(timing)}\n`);
     return exitStatusOfResult(operation, result);
   } catch (error) {
-    if (terminal.showsProgress && !asJson && measured.steps.length > 0) terminal.err(ERASE_LINE);
+    if (showsSteps) terminal.err(ERASE_LINE);
     throw error;
   } finally {
     client.close();
@@ -143,22 +135,4 @@ function timingsOf(result: unknown): Timing[] {
   if (typeof result !== 'object' || result === null || !('timing' in result)) return [];
   const { data } = TimingSchema.safeParse(result.timing);
   return data === undefined ? [] : [data];
-}
-
-/** Times the steps as they are told, for operations whose result holds no timing. */
-class StepTimes {
-  readonly steps: { step: string; ms: number }[] = [];
-  #began = performance.now();
-
-  began({ step }: Progress): void {
-    if (step === '' || this.steps.at(-1)?.step === step) return;
-    this.end();
-    this.steps.push({ step, ms: 0 });
-    this.#began = performance.now();
-  }
-
-  end(): void {
-    const last = this.steps.at(-1);
-    if (last !== undefined) last.ms = performance.now() - this.#began;
-  }
 }

@@ -17,6 +17,7 @@ const before = `${snapshots}/before`;
 const deleted: Result<'snapshots/delete'> = {
   name: SnapshotNameSchema.parse('snap-20260101-000000'),
   alias: null,
+  timing: [],
 };
 
 /** Services that answer a deletion with what they were asked, as a failure's detail. */
@@ -277,13 +278,13 @@ describe('the HTTP API', () => {
         services: {
           'containers/delete': (params) => {
             calls.push(params);
-            return Promise.resolve({ name: 'web', deletedSnapshots: [] });
+            return Promise.resolve({ name: 'web', deletedSnapshots: [], timing: [] });
           },
         },
       });
       const all = await token(['delete']);
       const answer = await ask('DELETE', '/api/v1/containers/web?with_snapshots=true', { token: all });
-      assert.deepEqual(answer.json(), { name: 'web', deleted_snapshots: [] });
+      assert.deepEqual(answer.json(), { name: 'web', deleted_snapshots: [], timing: [] });
       assert.deepEqual(calls, [{ container: 'web', withSnapshots: true }]);
       for (const query of [
         'withSnapshots=true',
