@@ -8,6 +8,7 @@ import type { Result } from '../../src/protocol/operations.ts';
 import { PROTOCOL_VERSION } from '../../src/protocol/session.ts';
 import { bootHost, type ExecResult, type TestHost } from './machine/machine.ts';
 import { repositoryDirectory } from './machine/paths.ts';
+import { forkpoint as forkpointWith } from './small/smallWorkspace.ts';
 
 const logFile = '/var/log/forkpoint/helper.log';
 const hostFile = '/etc/forkpoint/host.json';
@@ -261,7 +262,7 @@ describe('the daemon on a host', () => {
       assert.ok(points.includes('name'));
       for (const [index, point] of points.entries()) {
         await clear();
-        const cut = await host.exec(['env', `FORKPOINT_CRASH_AT=set-up/${point}`, 'forkpoint', ...setUp]);
+        const cut = await forkpointWith(host, setUp, { FORKPOINT_CRASH_AT: `set-up/${point}` });
         assert.notEqual(cut.exitCode, 0, point);
         if (index < points.indexOf('name')) await host.run(['forkpoint', ...setUp]);
         else assert.equal((await failureOf(...setUp.slice(0, -1))).code, 'pool.exists', point);

@@ -144,6 +144,19 @@ describe('the memory that successive snapshots have in common', function () {
     await requireSum(original, later);
   });
 
+  it('comes back whole, lazily, while it is being shared', async () => {
+    const later = await taken();
+    await stopSharing();
+    const offset = await logLength(host);
+    await restore(later);
+    assert.match(await logSince(host, offset), /restore held: lazy, /);
+    await continueSharing();
+    await requireSum(original, later);
+    await untilCompared(later);
+    assert.equal(await hashesOf(later.directory), later.hashes);
+    row.push(later);
+  });
+
   it('is shared between a fork and what it is a fork of', async () => {
     const copied = await forkpointJson(host, [
       ...['containers', 'copy', '-c', original.name, '--snapshot', last(row).name, '--name', 'twin'],

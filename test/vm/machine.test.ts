@@ -25,6 +25,9 @@ const name = 'power';
 
 /** Memory of a process, in MiB: enough to be copied ahead, and to be restored lazily. */
 const heldMib = 512;
+/** How long a process that rewrites its memory may stand still, in times of a bare dump. */
+const MOST_FROZEN = 0.3;
+const ATTEMPTS = 2;
 const pool = '/var/lib/forkpoint';
 const IdSchema = z.object({ id: z.string() });
 const CreatedSchema = z.object({
@@ -104,17 +107,25 @@ describe('a whole machine', function () {
 
     const bareMs = await dumpBare('held', id);
     await inside('rm churn; sleep 1; : > churn; sleep 2');
-    const taken = await forkpointJson(host, ['snapshots', 'create', '-c', 'held', '--mode', 'stateful']);
-    const { snapshot, timing } = CreatedSchema.parse(taken);
-    const stallMs = Number(await inside('cat stall'));
-    const { freezeMs, memoryBytes } = snapshot;
-    console.log(
-      `      frozen for ${String(freezeMs)} ms, ${(freezeMs / bareMs).toFixed(2)} x a bare dump; longest stall ${String(stallMs)} ms; ${JSON.stringify(timing)}`,
-    );
-    assert.ok(memoryBytes > heldMib * 2 ** 20, 'the images do not hold all of the memory');
+    const take = ['snapshots', 'create', '-c', 'held', '--mode', 'stateful'];
+    const ratios: number[] = [];
+    let { snapshot, timing } = CreatedSchema.parse(await forkpointJson(host, take));
+    for (;;) {
+      const { name, freezeMs, memoryBytes } = snapshot;
+      ratios.push(freezeMs / bareMs);
+      const stallMs = (await inside('cat stall')).trim();
+      console.log(
+        `      frozen for ${String(freezeMs)} ms, ${(freezeMs / bareMs).toFixed(2)} x a bare dump; longest stall ${stallMs} ms; ${JSON.stringify(timing)}`,
+      );
+      assert.ok(memoryBytes > heldMib * 2 ** 20, 'the images do not hold all of the memory');
+      // What else runs beside an emulated machine can disturb one of them.
+      if (Math.min(...ratios) <= MOST_FROZEN || ratios.length === ATTEMPTS) break;
+      await forkpointJson(host, ['snapshots', 'delete', '-c', 'held', '--name', name]);
+      ({ snapshot, timing } = CreatedSchema.parse(await forkpointJson(host, take)));
+    }
     assert.ok(
-      freezeMs < bareMs / 2,
-      `frozen for ${String(freezeMs)} ms, a bare dump takes ${String(bareMs)} ms`,
+      Math.min(...ratios) <= MOST_FROZEN,
+      `frozen for ${ratios.join(', ')} times the ${String(bareMs)} ms of a bare dump`,
     );
 
     const directory = `${pool}/snapshots/${id}/${snapshot.name}`;

@@ -65,7 +65,7 @@ function namesTried(): string[] {
   const moments = [...test.matchAll(/\['(?:containers|snapshots)\/([a-z-]+): [a-z]+'/g)].map(
     ([, name]) => name ?? '',
   );
-  const others = [...setUps.matchAll(/FORKPOINT_CRASH_AT=([a-z-]+)\/\$\{point\}/g)].map(
+  const others = [...setUps.matchAll(/FORKPOINT_CRASH_AT: `([a-z-]+)\/\$\{point\}/g)].map(
     ([, name]) => name ?? '',
   );
   return [...steps, ...recoveries, ...moments, ...others];
