@@ -282,6 +282,71 @@ describe('a crash of the daemon', function () {
         await deleteSafetySnapshots();
       },
     },
+    {
+      recovery: 'recover-create',
+      point: 'create/record',
+      args: ['snapshots', 'create', '-c', 'small', '--alias', 'made'],
+      prepare: () => Promise.resolve(),
+      requireFinished: async () => {
+        const snapshots = await listSnapshots();
+        assert.equal(snapshots.find(({ alias }) => alias === 'made')?.isHead, true);
+        await requireSound('running', snapshots);
+        await run(['snapshots', 'delete', '-c', 'small', '--name', 'made']);
+      },
+    },
+    {
+      recovery: 'undo-create',
+      point: 'create/record:before',
+      args: ['snapshots', 'create', '-c', 'small', '--alias', 'made'],
+      prepare: () => Promise.resolve(),
+      requireFinished: async () => {
+        const snapshots = await listSnapshots();
+        assert.ok(snapshots.every(({ alias }) => alias !== 'made'));
+        await requireSound('running', snapshots);
+      },
+    },
+    {
+      recovery: 'undo-restore',
+      point: 'restore/decide:before',
+      args: ['snapshots', 'restore', '-c', 'small', '--name', 'target'],
+      prepare: () => small.mark('before'),
+      requireFinished: async () => {
+        const snapshots = await listSnapshots();
+        assert.ok(snapshots.every(({ kind }) => kind !== 'safety'));
+        assert.equal((await requireSound('running', snapshots)).mark, 'before');
+      },
+    },
+    {
+      recovery: 'undo-copy',
+      point: 'copy/decide:before',
+      args: fork,
+      prepare: () => Promise.resolve(),
+      requireFinished: () => requireOther(false),
+    },
+    {
+      recovery: 'undo-create-workspace',
+      point: 'create-workspace/record:before',
+      args: createArguments('other'),
+      prepare: () => makeRootfs(host),
+      requireFinished: () => requireOther(false),
+    },
+    {
+      recovery: 'undo-promote',
+      point: 'promote/adopt',
+      args: ['containers', 'promote', '-c', 'other', '--safety', 'stateless'],
+      prepare: async () => {
+        await small.mark('before');
+        await run(fork);
+        await new SmallWorkspace(host, 'other', await idOf('other')).mark('fork');
+      },
+      requireFinished: async () => {
+        await requireOther(true);
+        const other = new SmallWorkspace(host, 'other', await idOf('other'));
+        assert.equal((await other.look('running')).mark, 'fork');
+        await run(['containers', 'delete', '-c', 'other', '--with-snapshots']);
+        assert.equal((await requireSound('running', await listSnapshots())).mark, 'before');
+      },
+    },
   ];
 
   for (const { recovery, point, args, prepare, requireFinished } of recoveries) {

@@ -27,7 +27,7 @@ import type { Call } from './services.ts';
 import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName, presentSnapshot, protectMemory } from './snapshotRecord.ts';
 import { requireSpace } from './space.ts';
-import { Steps } from './steps.ts';
+import { Steps, UNATTENDED } from './steps.ts';
 
 type CreateEntry = Extract<JournalEntry, { operation: 'create-snapshot' }>;
 
@@ -121,11 +121,14 @@ const AFTER_THAW = { move: moveImages, join: joinPreDumps };
 
 /** Removes what a failed or interrupted create has made. The workspace was thawed before. */
 export async function undoCreate(parts: Parts, entry: CreateEntry): Promise<void> {
-  await parts.staging.discard(entry.workspace, entry.snapshot);
+  const steps = new Steps('undo-create', entry.workspace, UNATTENDED, parts.log);
+  await steps.run('images', () => parts.staging.discard(entry.workspace, entry.snapshot));
   parts.catalogue.forgetSnapshot(entry.workspace, entry.snapshot);
   // The live subvolumes are untouched, and all in here are snapshots of them.
-  await parts.trash.move(parts.layout.snapshot(entry.workspace, entry.snapshot), { nestedMayGo: true });
-  await parts.journal.close(entry);
+  await steps.run('files', () =>
+    parts.trash.move(parts.layout.snapshot(entry.workspace, entry.snapshot), { nestedMayGo: true }),
+  );
+  await steps.run('close', () => parts.journal.close(entry));
   parts.trash.emptySoon();
 }
 

@@ -25,7 +25,7 @@ import { superviseRestore } from './restore.ts';
 import type { Call } from './services.ts';
 import { removeSnapshotInTurn } from './snapshots.ts';
 import { requireSpace } from './space.ts';
-import { Steps } from './steps.ts';
+import { Steps, UNATTENDED } from './steps.ts';
 import { verifySnapshot } from './verifySnapshot.ts';
 import { cloneFiles, closeConnections, ensureReady, wakeLazily } from './wake.ts';
 import { CREATING, containerName, hostnameOf, macOf, requireFreeName, takenAddresses } from './workspaces.ts';
@@ -315,14 +315,17 @@ export async function concludeCopy(
 /** Removes all that was made of a fork. Every step may have been done before. */
 export async function undoCopy(parts: Parts, entry: CopyEntry): Promise<void> {
   const id = entry.workspace;
+  const steps = new Steps('undo-copy', id, UNATTENDED, parts.log);
   if (parts.catalogue.hasWorkspace(id)) {
     const record = parts.catalogue.workspace(id);
-    if (record.lazy !== null) await parts.lazyPages.cancel(record.lazy);
-    await parts.engine.remove(record);
+    await steps.run('container', async () => {
+      if (record.lazy !== null) await parts.lazyPages.cancel(record.lazy);
+      await parts.engine.remove(record);
+    });
     parts.catalogue.forgetWorkspace(id);
   }
-  await parts.trash.move(parts.layout.workspace(id), { nestedMayGo: true });
-  await parts.journal.close(entry);
+  await steps.run('files', () => parts.trash.move(parts.layout.workspace(id), { nestedMayGo: true }));
+  await steps.run('close', () => parts.journal.close(entry));
   parts.events.changed({ workspace: null, created: null });
   parts.trash.emptySoon();
 }

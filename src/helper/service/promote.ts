@@ -24,7 +24,7 @@ import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName, protectMemory } from './snapshotRecord.ts';
 import { requireUnpinned } from './snapshots.ts';
 import { requireSpace } from './space.ts';
-import { Steps } from './steps.ts';
+import { Steps, UNATTENDED } from './steps.ts';
 import { completeDeleteWorkspace } from './workspaces.ts';
 
 /** A promotion under way, as the journal has it. */
@@ -254,20 +254,23 @@ async function adoptSnapshots(parts: Parts, entry: PromoteEntry): Promise<void> 
 /** Gives the fork its snapshots back, and lets it go on. May be repeated; the fork was thawed before or is about to be. */
 export async function undoPromotion(parts: Parts, entry: PromoteEntry): Promise<void> {
   const { workspace: id, last } = entry;
-  for (const move of entry.moves) {
-    await parts.catalogue.moveSnapshot(
-      { workspace: entry.origin, name: move.to },
-      { workspace: id, name: move.from },
-      ({ identity }) => ({
-        alias: move.aliasBefore,
-        parent: move.parentBefore,
-        identity: identity?.workspace === id ? null : identity,
-      }),
-    );
-  }
+  const steps = new Steps('undo-promote', id, UNATTENDED, parts.log);
+  await steps.run('snapshots', async () => {
+    for (const move of entry.moves) {
+      await parts.catalogue.moveSnapshot(
+        { workspace: entry.origin, name: move.to },
+        { workspace: id, name: move.from },
+        ({ identity }) => ({
+          alias: move.aliasBefore,
+          parent: move.parentBefore,
+          identity: identity?.workspace === id ? null : identity,
+        }),
+      );
+    }
+  });
   parts.catalogue.forgetSnapshot(id, last);
-  await parts.trash.move(parts.layout.snapshot(id, last), { nestedMayGo: true });
-  await parts.journal.close(entry);
+  await steps.run('last', () => parts.trash.move(parts.layout.snapshot(id, last), { nestedMayGo: true }));
+  await steps.run('close', () => parts.journal.close(entry));
   parts.events.changed({ workspace: entry.origin, created: null });
   parts.events.changed({ workspace: id, created: null });
   parts.trash.emptySoon();

@@ -134,8 +134,9 @@ async function recoverCreate(
   if (!(await exists(parts.layout.snapshotRecord(entry.workspace, entry.snapshot))))
     return undoCreate(parts, entry);
   const workspace = parts.catalogue.workspace(entry.workspace);
-  await parts.catalogue.saveWorkspace({ ...workspace, head: entry.snapshot });
-  await parts.journal.close(entry);
+  const steps = new Steps('recover-create', workspace.name, UNATTENDED, parts.log);
+  await steps.run('head', () => parts.catalogue.saveWorkspace({ ...workspace, head: entry.snapshot }));
+  await steps.run('close', () => parts.journal.close(entry));
 }
 
 async function recoverPromote(parts: Parts, entry: PromoteEntry): Promise<void> {

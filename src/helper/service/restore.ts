@@ -36,7 +36,7 @@ import type { Call } from './services.ts';
 import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName, protectMemory } from './snapshotRecord.ts';
 import { requireSpace } from './space.ts';
-import { Steps, round } from './steps.ts';
+import { Steps, UNATTENDED, round } from './steps.ts';
 import { hangUpTerminals } from './terminals.ts';
 import { verifySnapshot } from './verifySnapshot.ts';
 import {
@@ -290,12 +290,18 @@ export async function isAwake(parts: Parts, entry: RestoreEntry, facts: Containe
 
 /** Undoes what was prepared before the point of no return. The workspace runs on as it was. */
 export async function undoRestore(parts: Parts, entry: RestoreEntry): Promise<void> {
-  await parts.trash.move(path.join(parts.layout.workspace(entry.workspace), 'next'), { nestedMayGo: true });
-  if (entry.safety !== null) {
-    parts.catalogue.forgetSnapshot(entry.workspace, entry.safety);
-    await parts.trash.move(parts.layout.snapshot(entry.workspace, entry.safety), { nestedMayGo: true });
+  const { workspace: id, safety } = entry;
+  const steps = new Steps('undo-restore', id, UNATTENDED, parts.log);
+  await steps.run('files', () =>
+    parts.trash.move(path.join(parts.layout.workspace(id), 'next'), { nestedMayGo: true }),
+  );
+  if (safety !== null) {
+    parts.catalogue.forgetSnapshot(id, safety);
+    await steps.run('safety', () =>
+      parts.trash.move(parts.layout.snapshot(id, safety), { nestedMayGo: true }),
+    );
   }
-  await parts.journal.close(entry);
+  await steps.run('close', () => parts.journal.close(entry));
   parts.trash.emptySoon();
 }
 

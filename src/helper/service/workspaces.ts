@@ -20,7 +20,7 @@ import { presentWorkspace } from './presentWorkspace.ts';
 import type { Call } from './services.ts';
 import { requireUnpinned } from './snapshots.ts';
 import { requireSpace } from './space.ts';
-import { Steps } from './steps.ts';
+import { Steps, UNATTENDED } from './steps.ts';
 import { copySource, finishRootfs } from './workspaceFiles.ts';
 
 /** The turn of everything that looks for free names, addresses and ports. */
@@ -107,11 +107,14 @@ export async function undoCreateWorkspace(
   parts: Parts,
   entry: Extract<JournalEntry, { operation: 'create-workspace' }>,
 ): Promise<void> {
+  const steps = new Steps('undo-create-workspace', entry.name, UNATTENDED, parts.log);
   if (!parts.catalogue.hasWorkspace(entry.workspace)) {
-    await parts.engine.remove(containerName(entry.name));
-    await parts.trash.move(parts.layout.workspace(entry.workspace), { nestedMayGo: true });
+    await steps.run('container', () => parts.engine.remove(containerName(entry.name)));
+    await steps.run('files', () =>
+      parts.trash.move(parts.layout.workspace(entry.workspace), { nestedMayGo: true }),
+    );
   }
-  await parts.journal.close(entry);
+  await steps.run('close', () => parts.journal.close(entry));
   parts.trash.emptySoon();
 }
 
