@@ -8,7 +8,7 @@ import type { Result } from '../../src/protocol/operations.ts';
 import { PROTOCOL_VERSION } from '../../src/protocol/session.ts';
 import { bootHost, type ExecResult, type TestHost } from './machine/machine.ts';
 import { repositoryDirectory } from './machine/paths.ts';
-import { forkpoint as forkpointWith } from './small/smallWorkspace.ts';
+import { forkpoint as forkpointWith, withoutUnit } from './small/smallWorkspace.ts';
 
 const logFile = '/var/log/forkpoint/helper.log';
 const hostFile = '/etc/forkpoint/host.json';
@@ -120,7 +120,9 @@ describe('the daemon on a host', () => {
       '-c',
       `tr '\\0' '\\n' </proc/${pid}/environ | sed 's/=.*//' | sort`,
     ]);
-    assert.equal(environment, 'HOME\nLANG\nMALLOC_ARENA_MAX\nMALLOC_TRIM_THRESHOLD_\nPATH\n');
+    // Where systemd starts it, it is by the launcher, which lets the kind of the terminal through.
+    const expected = 'HOME\nLANG\nMALLOC_ARENA_MAX\nMALLOC_TRIM_THRESHOLD_\nPATH\n';
+    assert.equal(environment.replace(/^TERM\n/m, ''), expected);
     const files = await host.run([
       'readlink',
       `/proc/${pid}/fd/0`,
@@ -152,7 +154,8 @@ describe('the daemon on a host', () => {
       /^forkpoint-session c0ffee\nContent-Length: (\d+)\r\n\r\n(.*)$/s.exec(stdout) ?? [];
     assert.ok(length !== undefined && body !== undefined, stdout);
     assert.equal(body.length, Number(length));
-    assert.equal((JSON.parse(body) as { result: { hostname: string } }).result.hostname, 'daemon-test');
+    const { result } = JSON.parse(body) as { result: { hostname: string } };
+    assert.equal(`${result.hostname}\n`, await host.run(['hostname']));
     // The SSH connection is gone, the daemon is not.
     assert.equal((await host.exec(['test', '-d', `/proc/${String(await daemonProcess())}`])).exitCode, 0);
   });
@@ -244,41 +247,6 @@ describe('the daemon on a host', () => {
       await startDaemon();
       assert.deepEqual(JSON.parse(await host.run(['cat', hostFile])), made);
     });
-
-    it('is whole or not there at all after any step of a set-up that is cut off', async () => {
-      const setUp = ['host', 'setup', '--size', '2GiB', '--json'];
-      const poolFile = '/var/lib/forkpoint-pool.img';
-      const clear = async (): Promise<void> => {
-        await endDaemon('KILL');
-        const script = `! mountpoint -q ${host.description.pool} || umount ${host.description.pool}`;
-        await host.run(['sh', '-c', `${script}; rm -f ${hostFile} ${poolFile}`]);
-      };
-      await provideLoopDevices();
-      await startDaemon();
-      await clear();
-      const { timing } = JSON.parse(await host.run(['forkpoint', ...setUp])) as Result<'host/setup'>;
-      const steps = timing.map(({ step }) => step);
-      const points = steps.flatMap((step) => [`${step}:before`, step]);
-      assert.ok(points.includes('name'));
-      for (const [index, point] of points.entries()) {
-        await clear();
-        const cut = await forkpointWith(host, setUp, { FORKPOINT_CRASH_AT: `set-up/${point}` });
-        assert.notEqual(cut.exitCode, 0, point);
-        if (index < points.indexOf('name')) await host.run(['forkpoint', ...setUp]);
-        else assert.equal((await failureOf(...setUp.slice(0, -1))).code, 'pool.exists', point);
-        assert.deepEqual(JSON.parse(await host.run(['forkpoint', 'containers', 'list', '--json'])), []);
-        const made = JSON.parse(await host.run(['cat', hostFile])) as { poolFile: string };
-        assert.equal(made.poolFile, poolFile, point);
-        assert.equal((await host.exec(['test', '-e', `${poolFile}.new`])).exitCode, 1, point);
-      }
-    });
-
-    /** The host's /dev has none of the loop devices that mount(8) wants. */
-    async function provideLoopDevices(): Promise<void> {
-      const control = 'test -e /dev/loop-control || mknod /dev/loop-control c 10 237';
-      const devices = 'for i in $(seq 0 63); do test -e /dev/loop$i || mknod /dev/loop$i b 7 $i; done';
-      await host.run(['sh', '-c', `${control}; ${devices}`]);
-    }
   });
 
   describe('and the helper that is installed', () => {
@@ -358,6 +326,45 @@ describe('the daemon on a host', () => {
       assert.equal((await host.exec(['test', '-d', `/usr/local/lib/forkpoint/${digest}`])).exitCode, 0);
     });
   });
+
+  // The last: it takes the unit away.
+  describe('and the set-up of a host', () => {
+    it('has a whole pool or none after any step in which it is killed', async () => {
+      const setUp = ['host', 'setup', '--size', '2GiB', '--json'];
+      const poolFile = '/var/lib/forkpoint-pool.img';
+      const clear = async (): Promise<void> => {
+        await endDaemon('KILL');
+        const script = `! mountpoint -q ${host.description.pool} || umount ${host.description.pool}`;
+        await host.run(['sh', '-c', `${script}; rm -f ${hostFile} ${poolFile}`]);
+      };
+      await provideLoopDevices();
+      await withoutUnit(host);
+      await startDaemon();
+      await clear();
+      const { timing } = JSON.parse(await host.run(['forkpoint', ...setUp])) as Result<'host/setup'>;
+      const steps = timing.map(({ step }) => step);
+      const points = steps.flatMap((step) => [`${step}:before`, step]);
+      assert.ok(points.includes('name'));
+      for (const [index, point] of points.entries()) {
+        await clear();
+        const cut = await forkpointWith(host, setUp, { FORKPOINT_CRASH_AT: `set-up/${point}` });
+        assert.notEqual(cut.exitCode, 0, point);
+        if (index < points.indexOf('name')) await host.run(['forkpoint', ...setUp]);
+        else assert.equal((await failureOf(...setUp.slice(0, -1))).code, 'pool.exists', point);
+        assert.deepEqual(JSON.parse(await host.run(['forkpoint', 'containers', 'list', '--json'])), []);
+        const made = JSON.parse(await host.run(['cat', hostFile])) as { poolFile: string };
+        assert.equal(made.poolFile, poolFile, point);
+        assert.equal((await host.exec(['test', '-e', `${poolFile}.new`])).exitCode, 1, point);
+      }
+    });
+  });
+
+  /** The host's /dev has none of the loop devices that mount(8) wants. */
+  async function provideLoopDevices(): Promise<void> {
+    const control = 'test -e /dev/loop-control || mknod /dev/loop-control c 10 237';
+    const devices = 'for i in $(seq 0 63); do test -e /dev/loop$i || mknod /dev/loop$i b 7 $i; done';
+    await host.run(['sh', '-c', `${control}; ${devices}`]);
+  }
 
   async function writeHostFile(content: object): Promise<void> {
     await host.exec(['sh', '-c', `cat >${hostFile}`], { input: JSON.stringify(content) });
