@@ -17,6 +17,7 @@ import { fsck, requireNoDamage, type FsckReport } from './fsckReport.ts';
 import { until } from './workspace.ts';
 
 const pool = '/var/lib/forkpoint';
+const engineStorage = '/var/lib/containers/storage';
 
 /** Damage of one kind: what is done, in the words of a shell, and what fsck is to say of it. */
 interface Damage {
@@ -223,6 +224,11 @@ describe('forkpoint fsck', function () {
         kind: 'trash.full',
         subject: 'trash/old',
         script: `mkdir -m 700 ${pool}/trash/old && btrfs -q subvolume create ${pool}/trash/old/content && btrfs -q subvolume create ${pool}/trash/old/content/inner`,
+      },
+      {
+        kind: 'mode.open',
+        subject: `${engineStorage}/db.sql`,
+        script: `chmod 755 ${engineStorage}; chmod 644 ${engineStorage}/db.sql`,
       },
       {
         kind: 'mode.open',

@@ -91,12 +91,20 @@ describe('security', function () {
   this.timeout(180_000);
 
   const secret = `planted${randomBytes(12).toString('hex')}`;
-  const asDev = ['setpriv', '--reuid', 'dev', '--regid', 'dev', '--clear-groups', '--'];
+  // At a place where that user may be, which find(1) wants.
+  const asDev = ['env', '-C', '/', 'setpriv', '--reuid', 'dev', '--regid', 'dev', '--clear-groups', '--'];
   let host: TestHost;
   let workspace: TestWorkspace;
 
   before(async () => {
     host = await sharedHost();
+    // As where systemd-tmpfiles was there before Podman.
+    const storage = '/var/lib/containers/storage';
+    await host.run([
+      'sh',
+      '-c',
+      `podman info >/dev/null && chmod 755 ${storage} && chmod 644 ${storage}/db.sql`,
+    ]);
     await host.run(['sh', '-c', `rm -rf /run/outside /tmp/watched*; mkdir /run/outside; touch ${stamp}`]);
     await host.run([
       ...asDev,

@@ -27,6 +27,7 @@ import type {
   PlacedContainer,
 } from './engine.ts';
 import { HeldBridge } from './heldBridge.ts';
+import { closeDatabase, findDatabase } from './podmanDatabase.ts';
 import { PodmanService } from './podmanService.ts';
 import { siblingConfiguration } from './siblingConfiguration.ts';
 import type { ContainerIdentity } from './siblingConfiguration.ts';
@@ -103,6 +104,8 @@ export class Podman implements Engine {
   private nextAddress = randomInt(LAST_HOST_NUMBER);
   /** The network was there when it was last looked for. */
   private hasNetwork = false;
+  /** Where Podman's database is, once it was asked. */
+  private database: string | null = null;
 
   private readonly service: PodmanService;
   private readonly bridge: HeldBridge;
@@ -163,7 +166,7 @@ export class Podman implements Engine {
   }
 
   async create(record: WorkspaceRecord, paths: ContainerPaths): Promise<string> {
-    if (!this.hasNetwork) await this.ensureNetwork();
+    await Promise.all([this.hasNetwork ? undefined : this.ensureNetwork(), this.keepEnvironmentSecret()]);
     const id = await this.createInNetwork(record, paths).catch(async (error: unknown) => {
       // Somebody may have removed it since.
       if (await this.networkExists()) throw error;
@@ -172,6 +175,12 @@ export class Podman implements Engine {
     });
     await this.noteCreated(record, id);
     return id;
+  }
+
+  /** Before a container is made whose environment may hold secrets. */
+  private async keepEnvironmentSecret(): Promise<void> {
+    this.database ??= await findDatabase(this.run);
+    await closeDatabase(this.database);
   }
 
   /** Remembers a container that was just made, so that the engine need not be asked: its places differ from another's by the id. */

@@ -7,6 +7,7 @@ import type { JournalEntry } from '../catalogue/journal.ts';
 import { Layout } from '../catalogue/layout.ts';
 import { HELD, Trash } from '../catalogue/trash.ts';
 import { Assets } from '../checkpoint/assets.ts';
+import { findDatabase } from '../engines/podmanDatabase.ts';
 import { abandonedCommands } from '../host/leftCommands.ts';
 import { takeLock, type HeldLock } from '../host/lock.ts';
 import type { Log } from '../host/log.ts';
@@ -146,9 +147,11 @@ async function lookOnce(checker: Checker, isServed: boolean): Promise<Look> {
   const { view, paths } = checker;
   const listeningSince = isServed ? await stat(paths.socket).then((stats) => stats.ctimeMs, Date.now) : null;
   const pool = await lookAtPool(view);
+  // Where the engine does not answer, what follows says so.
+  const database = await findDatabase(checker.run).catch(() => null);
   const found = [
     ...pool.found,
-    ...(await examineHostModes(view, paths)),
+    ...(await examineHostModes(view, paths, database)),
     ...(await lookAtHost(
       view,
       { run: checker.run, log: checker.log, releaseNetwork: checker.assets.releaseNetwork },

@@ -1,5 +1,6 @@
 import { chmod, chown, lstat } from 'node:fs/promises';
 import * as path from 'node:path';
+import { isReachable } from '../engines/podmanDatabase.ts';
 import type { Paths } from '../host/paths.ts';
 import type { Found } from './finding.ts';
 import { namesIn, workspaceIn, type PoolView } from './poolFiles.ts';
@@ -39,8 +40,15 @@ export async function examineModes(view: PoolView): Promise<Found[]> {
   return asFound(view, open);
 }
 
-/** The same of the helper's files outside the pool. */
-export async function examineHostModes(view: PoolView, paths: Paths): Promise<Found[]> {
+/**
+ * The same of the helper's files outside the pool, and of the engine's database.
+ * @param database null where it is not known
+ */
+export async function examineHostModes(
+  view: PoolView,
+  paths: Paths,
+  database: string | null,
+): Promise<Found[]> {
   const open: OpenPlace[] = [];
   const logs = (await namesIn(paths.logDirectory)).map((name) => path.join(paths.logDirectory, name));
   const places = [
@@ -51,6 +59,7 @@ export async function examineHostModes(view: PoolView, paths: Paths): Promise<Fo
     paths.hostFile,
     paths.logDirectory,
     ...logs,
+    ...(database !== null && (await isReachable(database)) ? [database] : []),
   ];
   for (const place of places) {
     const stats = await lstat(place).catch(() => null);
