@@ -28,6 +28,7 @@ import type {
 } from './engine.ts';
 import { HeldBridge } from './heldBridge.ts';
 import { closeDatabase, findDatabase } from './podmanDatabase.ts';
+import { PODMAN_ENVIRONMENT } from './podmanEnvironment.ts';
 import { PodmanService } from './podmanService.ts';
 import { siblingConfiguration } from './siblingConfiguration.ts';
 import type { ContainerIdentity } from './siblingConfiguration.ts';
@@ -44,9 +45,6 @@ const LAST_HOST_NUMBER = 254 * 256;
 
 /** Where the init lies in each workspace, see `service/workspaceFiles.ts`. */
 export const INIT = '/.forkpoint/init';
-
-/** The engine says on each call that cgroup v1 is deprecated; that is not the user's business here. */
-const ENVIRONMENT = { PODMAN_IGNORE_CGROUPSV1_WARNING: '1' };
 
 /** How long a container may take to be restored: 4 GiB eagerly take seconds, cold disks a minute. */
 const RESTORE_TIMEOUT_MS = 600_000;
@@ -260,7 +258,7 @@ export class Podman implements Engine {
 
   async start(record: WorkspaceRecord): Promise<void> {
     const [command, ...args] = [...(await this.startedBy()), 'podman', 'start', record.engine.container];
-    await this.bringUp(record, () => this.run(command, args, { env: ENVIRONMENT }));
+    await this.bringUp(record, () => this.run(command, args, { env: PODMAN_ENVIRONMENT }));
   }
 
   /** Leaves nothing of an attempt that failed; makes another where an earlier one is all that stands in the way. */
@@ -541,7 +539,7 @@ export class Podman implements Engine {
   }
 
   private podman(args: readonly string[], options: RunOptions = {}): ReturnType<Run> {
-    return this.run('podman', args, { ...options, env: { ...options.env, ...ENVIRONMENT } });
+    return this.run('podman', args, { ...options, env: { ...options.env, ...PODMAN_ENVIRONMENT } });
   }
 }
 

@@ -1,9 +1,8 @@
 import { chmod, stat } from 'node:fs/promises';
 import * as path from 'node:path';
+import { RIGHTS_OF_OTHERS } from '../host/rights.ts';
 import type { Run } from '../host/run.ts';
-
-/** Rights of anybody but the owner (inode(7)). */
-const RIGHTS_OF_OTHERS = 0o077;
+import { PODMAN_ENVIRONMENT } from './podmanEnvironment.ts';
 
 /**
  * Podman's database, which holds the environment of all containers. Podman makes it for everybody to read, in a directory of
@@ -13,8 +12,7 @@ const RIGHTS_OF_OTHERS = 0o077;
  */
 export async function findDatabase(run: Run): Promise<string> {
   const { stdout } = await run('podman', ['info', '--format', '{{.Store.GraphRoot}}'], {
-    // It says on each call that cgroup v1 is deprecated.
-    env: { PODMAN_IGNORE_CGROUPSV1_WARNING: '1' },
+    env: PODMAN_ENVIRONMENT,
   });
   return path.join(stdout.trim(), 'db.sql');
 }

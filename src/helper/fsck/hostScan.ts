@@ -6,6 +6,7 @@ import type { WorkspaceId } from '../../protocol/names.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { closeOutsideConnections } from '../checkpoint/connections.ts';
 import { Cgroup } from '../engines/cgroup.ts';
+import { PODMAN_ENVIRONMENT } from '../engines/podmanEnvironment.ts';
 import { abandonedCommands, takeOverCommands } from '../host/leftCommands.ts';
 import type { Log } from '../host/log.ts';
 import { mountAt, mountPointsBelow } from '../host/mounts.ts';
@@ -33,9 +34,6 @@ const ContainersSchema = z.array(
   }),
 );
 type EngineContainer = z.infer<typeof ContainersSchema>[number];
-
-/** The engine says on each call that cgroup v1 is deprecated. */
-const ENVIRONMENT = { PODMAN_IGNORE_CGROUPSV1_WARNING: '1' };
 
 /** Tables that hold traffic back for the moment of a dump or of a restore. */
 const HOLDING_TABLES = /^table inet (CRIU-\S+|forkpoint_restore)$/gm;
@@ -69,7 +67,7 @@ async function examineContainers(host: HostView, pool: PoolLook): Promise<Found[
   const { stdout } = await host.run(
     'podman',
     ['ps', '--all', '--filter', 'label=forkpoint.workspace', '--format', 'json'],
-    { env: ENVIRONMENT },
+    { env: PODMAN_ENVIRONMENT },
   );
   const found: Found[] = [];
   for (const container of ContainersSchema.parse(JSON.parse(stdout))) {
@@ -103,7 +101,7 @@ function orphan(
   const about = { subject: name, problem: `its workspace ${workspace ?? ''} does not exist`, workspace };
   if (isAlive) return { kind: 'container.orphanRuns', ...about, mend: null };
   const mend = async (): Promise<void> => {
-    await run('podman', ['rm', '--ignore', Id], { env: ENVIRONMENT });
+    await run('podman', ['rm', '--ignore', Id], { env: PODMAN_ENVIRONMENT });
   };
   return { kind: 'container.orphan', ...about, mend };
 }
@@ -118,7 +116,7 @@ function examineFrozen(
   if (!cgroup.isFrozen()) return [];
   const isPaused = State === 'paused';
   const mend = async (): Promise<void> => {
-    if (isPaused) await run('podman', ['unpause', Id], { env: ENVIRONMENT });
+    if (isPaused) await run('podman', ['unpause', Id], { env: PODMAN_ENVIRONMENT });
     else cgroup.thaw();
   };
   return [

@@ -2,14 +2,12 @@ import { chmod, chown, lstat } from 'node:fs/promises';
 import * as path from 'node:path';
 import { isReachable } from '../engines/podmanDatabase.ts';
 import type { Paths } from '../host/paths.ts';
+import { RIGHTS_OF_OTHERS } from '../host/rights.ts';
 import type { Found } from './finding.ts';
 import { namesIn, workspaceIn, type PoolView } from './poolFiles.ts';
 
 /** How deep below the pool our own files lie: `snapshots/ID/NAME/memory/FILE`. */
 const DEPTH = 5;
-
-/** Rights of anybody but the owner (inode(7)). */
-const RIGHTS_OF_OTHERS = 0o077;
 
 /** Directories of the pool that are ours. The rest belongs to whoever put it there. */
 const OURS = ['workspaces', 'snapshots', 'journal', 'trash', 'expired', 'assets', 'api', 'lost+found'];
