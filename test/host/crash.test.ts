@@ -223,7 +223,7 @@ describe('a crash of the daemon', function () {
     readonly recovery: string;
     readonly point: string;
     readonly args: readonly string[];
-    readonly prepare: () => Promise<unknown>;
+    readonly prepare?: () => Promise<unknown>;
     readonly requireFinished: () => Promise<void>;
   }[] = [
     {
@@ -252,7 +252,6 @@ describe('a crash of the daemon', function () {
       recovery: 'recover-copy',
       point: 'copy/decide',
       args: fork,
-      prepare: () => Promise.resolve(),
       requireFinished: async () => {
         await requireOther(true);
         await run(['containers', 'delete', '-c', 'other']);
@@ -286,7 +285,6 @@ describe('a crash of the daemon', function () {
       recovery: 'recover-create',
       point: 'create/record',
       args: ['snapshots', 'create', '-c', 'small', '--alias', 'made'],
-      prepare: () => Promise.resolve(),
       requireFinished: async () => {
         const snapshots = await listSnapshots();
         assert.equal(snapshots.find(({ alias }) => alias === 'made')?.isHead, true);
@@ -298,7 +296,6 @@ describe('a crash of the daemon', function () {
       recovery: 'undo-create',
       point: 'create/record:before',
       args: ['snapshots', 'create', '-c', 'small', '--alias', 'made'],
-      prepare: () => Promise.resolve(),
       requireFinished: async () => {
         const snapshots = await listSnapshots();
         assert.ok(snapshots.every(({ alias }) => alias !== 'made'));
@@ -320,7 +317,6 @@ describe('a crash of the daemon', function () {
       recovery: 'undo-copy',
       point: 'copy/decide:before',
       args: fork,
-      prepare: () => Promise.resolve(),
       requireFinished: () => requireOther(false),
     },
     {
@@ -351,12 +347,12 @@ describe('a crash of the daemon', function () {
 
   for (const { recovery, point, args, prepare, requireFinished } of recoveries) {
     it(`after the steps of ${recovery} is recovered from too`, async () => {
-      await prepare();
+      await prepare?.();
       await crash(point, '', args);
       const steps = await stepsOf(recovery, '\\S+', listContainers);
       await requireFinished();
       await eachCrash(recovery, isLong ? steps : ends(steps), steps[0] ?? '', async (second) => {
-        await prepare();
+        await prepare?.();
         await crash(point, `${recovery}/${second.point}`, args);
         await crash(`${recovery}/${second.point}`, '', ['containers', 'list']);
         await requireFinished();

@@ -6,6 +6,7 @@ import type { ErrorData } from '../../src/protocol/errors.ts';
 import type { Installed } from '../../src/protocol/install.ts';
 import type { Result } from '../../src/protocol/operations.ts';
 import { PROTOCOL_VERSION } from '../../src/protocol/session.ts';
+import { provideLoopDevices } from './loopDevices.ts';
 import { bootHost, type ExecResult, type TestHost } from './machine/machine.ts';
 import { repositoryDirectory } from './machine/paths.ts';
 import { forkpoint as forkpointWith, withoutUnit } from './small/smallWorkspace.ts';
@@ -201,7 +202,7 @@ describe('the daemon on a host', () => {
     });
 
     it('H18: makes one that is allocated in full and stays so, mounts it when it is not mounted, and makes no second', async () => {
-      await provideLoopDevices();
+      await provideLoopDevices(host);
       await startDaemon();
       await endDaemon();
       await host.run(['umount', host.description.pool]);
@@ -335,18 +336,20 @@ describe('the daemon on a host', () => {
   // The last: it takes the unit away.
   describe('and the set-up of a host', () => {
     it('has a whole pool or none after any step in which it is killed', async () => {
-      const setUp = ['host', 'setup', '--size', '2GiB', '--json'];
+      const setUp = ['host', 'setup', '--size', '2GiB'];
       const poolFile = '/var/lib/forkpoint-pool.img';
       const clear = async (): Promise<void> => {
         await endDaemon('KILL');
         const script = `! mountpoint -q ${host.description.pool} || umount ${host.description.pool}`;
         await host.run(['sh', '-c', `${script}; rm -f ${hostFile} ${poolFile}`]);
       };
-      await provideLoopDevices();
+      await provideLoopDevices(host);
       await withoutUnit(host);
       await startDaemon();
       await clear();
-      const { timing } = JSON.parse(await host.run(['forkpoint', ...setUp])) as Result<'host/setup'>;
+      const { timing } = JSON.parse(
+        await host.run(['forkpoint', ...setUp, '--json']),
+      ) as Result<'host/setup'>;
       const steps = timing.map(({ step }) => step);
       const points = steps.flatMap((step) => [`${step}:before`, step]);
       assert.ok(points.includes('name'));
@@ -355,7 +358,7 @@ describe('the daemon on a host', () => {
         const cut = await forkpointWith(host, setUp, { FORKPOINT_CRASH_AT: `set-up/${point}` });
         assert.notEqual(cut.exitCode, 0, point);
         if (index < points.indexOf('name')) await host.run(['forkpoint', ...setUp]);
-        else assert.equal((await failureOf(...setUp.slice(0, -1))).code, 'pool.exists', point);
+        else assert.equal((await failureOf(...setUp)).code, 'pool.exists', point);
         assert.deepEqual(JSON.parse(await host.run(['forkpoint', 'containers', 'list', '--json'])), []);
         const made = JSON.parse(await host.run(['cat', hostFile])) as { poolFile: string };
         assert.equal(made.poolFile, poolFile, point);
@@ -363,13 +366,6 @@ describe('the daemon on a host', () => {
       }
     });
   });
-
-  /** The host's /dev has none of the loop devices that mount(8) wants. */
-  async function provideLoopDevices(): Promise<void> {
-    const control = 'test -e /dev/loop-control || mknod /dev/loop-control c 10 237';
-    const devices = 'for i in $(seq 0 63); do test -e /dev/loop$i || mknod /dev/loop$i b 7 $i; done';
-    await host.run(['sh', '-c', `${control}; ${devices}`]);
-  }
 
   async function writeHostFile(content: object): Promise<void> {
     await host.exec(['sh', '-c', `cat >${hostFile}`], { input: JSON.stringify(content) });

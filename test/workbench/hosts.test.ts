@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
+import { provideLoopDevices } from '../host/loopDevices.ts';
 import { bootHost, type TestHost } from '../host/machine/machine.ts';
 import { makeRootfs } from '../host/small/smallWorkspace.ts';
 import { ask } from '../host/workspace.ts';
@@ -143,13 +144,9 @@ describe('hosts in trouble, in the workbench', function () {
   });
 
   it('Set Up Host makes a pool of the size that is asked for', async () => {
-    // As on a host that never had one. Its /dev has none of the loop devices that mount(8) wants.
-    await host.run([
-      ...['sh', '-euc'],
-      `rm /etc/forkpoint/host.json
-       test -e /dev/loop-control || mknod /dev/loop-control c 10 237
-       for i in $(seq 0 63); do test -e /dev/loop$i || mknod /dev/loop$i b 7 $i; done`,
-    ]);
+    // As on a host that never had one.
+    await host.run(['rm', '/etc/forkpoint/host.json']);
+    await provideLoopDevices(host);
     await killDaemon();
     await window.treeRow('Set up this host', undefined, { timeoutMs: 60_000 });
     await window.clickRow('Set up this host');

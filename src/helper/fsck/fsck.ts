@@ -79,6 +79,8 @@ interface Checker {
   readonly assets: Assets;
   readonly subvolumes: Subvolumes;
   readonly daemon: DaemonAccess;
+  /** The engine's; null where that does not answer, which what is looked at after it says. */
+  readonly database: string | null;
 }
 
 /**
@@ -96,10 +98,12 @@ export async function checkHost(
   const layout = new Layout(root);
   const subvolumes = new Subvolumes(run);
   const lost = new LostAndFound(layout, options.now);
+  const database = await findDatabase(run).catch(() => null);
   const checker = (readOnly: ReadonlySet<string>): Checker => ({
     ...given,
     run,
     subvolumes,
+    database,
     assets: new Assets(layout.assets()),
     view: {
       layout,
@@ -144,11 +148,9 @@ interface Look {
 
 /** @param isServed whether a daemon answers, whose operations are then under way rather than left */
 async function lookOnce(checker: Checker, isServed: boolean): Promise<Look> {
-  const { view, paths } = checker;
+  const { view, paths, database } = checker;
   const listeningSince = isServed ? await stat(paths.socket).then((stats) => stats.ctimeMs, Date.now) : null;
   const pool = await lookAtPool(view);
-  // Where the engine does not answer, what follows says so.
-  const database = await findDatabase(checker.run).catch(() => null);
   const found = [
     ...pool.found,
     ...(await examineHostModes(view, paths, database)),

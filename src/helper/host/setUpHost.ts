@@ -54,13 +54,8 @@ export async function setUpHost(
       });
     });
     await steps.run('format', async () => {
-      await run(
-        'mkfs.btrfs',
-        ['--quiet', '--nodiscard', '--label', 'forkpoint', '--uuid', uuid, unfinished],
-        {
-          signal: call.signal,
-        },
-      );
+      const options = ['--quiet', '--nodiscard', '--label', 'forkpoint', '--uuid', uuid];
+      await run('mkfs.btrfs', [...options, unfinished], { signal: call.signal });
       await syncFile(unfinished);
     });
     steps.passPointOfNoReturn();
