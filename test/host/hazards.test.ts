@@ -226,6 +226,16 @@ describe('hazards', function () {
     assert.equal((await workspace.call('containers/start', {})).state, 'running');
   });
 
+  it('H15 restores and starts a workspace that has just ended by itself, however far Podman is with its cleanup', async () => {
+    for (let delayMs = 0; delayMs < 200; delayMs += 10) {
+      const pid = await workspace.pid();
+      await host.run(['sh', '-c', `kill -s KILL ${String(pid)}; sleep ${String(delayMs / 1000)}`]);
+      if (delayMs % 20 === 0) assert.ok((await workspace.restore('clean', { safety: 'none' })).stateful);
+      else assert.equal((await workspace.call('containers/start', {})).state, 'running');
+      assert.equal((await workspace.sh('echo in')).trim(), 'in', `${String(delayMs)} ms after its end`);
+    }
+  });
+
   it('H16 the container is made again after Podman has lost it, by start and by restore', async () => {
     await workspace.python('/root/counter.py', counter);
     await until(async () => Number(await workspace.sh('cat /srv/count')) > 5);

@@ -222,12 +222,13 @@ describe('a lazy restore', function () {
   async function requireRestoredAgain(offset: number): Promise<void> {
     const deadline = performance.now() + 60_000;
     for (;;) {
-      const [, after] = (await logSince(host, offset)).split(/could not be read in full.*restored again/);
+      const log = await logSince(host, offset);
+      const [, after] = log.split(/could not be read in full.*restored again/);
       if (after !== undefined && /(recover-)?restore large: close, /.test(after)) {
         assert.doesNotMatch(after, /restore large: lazy, /);
         return;
       }
-      assert.ok(performance.now() < deadline, 'it was not restored again');
+      assert.ok(performance.now() < deadline, `it was not restored again:\n${log}`);
       await sleep(200);
     }
   }

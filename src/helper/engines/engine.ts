@@ -10,8 +10,10 @@ export interface ContainerFacts {
   readonly state: Exclude<WorkspaceState, 'frozen'>;
   /** Its first process on the host; 0 when it does not run. */
   readonly pid: number;
-  /** The engine's monitor of the container; 0 when it does not run. When it ends, the engine has cleaned up (H15). */
+  /** The engine's monitor of the container; 0 when there is none. When it ends, the engine has cleaned up (H15). */
   readonly monitorPid: number;
+  /** It has ended, and the engine has yet to clean up after it; until then the engine restores nothing into it. */
+  readonly awaitsCleanup: boolean;
   /** When it was last started or restored, in milliseconds since 1970; 0 for never. */
   readonly startedAtMs: number;
   /** The AppArmor profile that its processes run under; empty for none. */

@@ -9,7 +9,7 @@ import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { failureText } from '../host/failureText.ts';
 import type { Log } from '../host/log.ts';
 import { poll } from '../host/poll.ts';
-import { isRunning } from '../host/processes.ts';
+import { commandLineOf, isRunning } from '../host/processes.ts';
 import { replaceFile } from '../host/replaceFile.ts';
 import type { Finished, Run, RunOptions } from '../host/run.ts';
 import { forgetAddresses, holdsOwnAddress } from './addressRecords.ts';
@@ -86,6 +86,7 @@ const NO_CONTAINER: ContainerFacts = {
   state: 'missing',
   pid: 0,
   monitorPid: 0,
+  awaitsCleanup: false,
   startedAtMs: 0,
   appArmorProfile: '',
   checkpointDirectory: '',
@@ -192,6 +193,7 @@ export class Podman implements Engine {
       state: 'stopped',
       pid: 0,
       monitorPid: 0,
+      awaitsCleanup: false,
       startedAtMs: 0,
       checkpointDirectory: other.checkpointDirectory.replaceAll(other.id, id),
       pidFile: other.pidFile.replaceAll(other.id, id),
@@ -308,7 +310,11 @@ export class Podman implements Engine {
   async facts(record: NamedContainer): Promise<ContainerFacts> {
     const container = await this.inspect(record.engine.container);
     if (container === null) return NO_CONTAINER;
-    const monitorPid = container.State.ConmonPid ?? 0;
+    // Once Podman has read of its end, it no longer tells the monitor that waits for the cleanup (libpod/container_internal.go, checkExitFile).
+    const awaitsCleanup = container.State.Status === 'stopped';
+    const monitorPid = awaitsCleanup
+      ? await monitorIn(container.ConmonPidFile, container.Id)
+      : (container.State.ConmonPid ?? 0);
     const believesRunning = isRunningState(container.State.Status);
     const isAlive = believesRunning && isRunning(container.State.Pid);
     // Its monitor was killed with it, so Podman never heard of its end: it neither starts nor restores it any more.
@@ -319,6 +325,7 @@ export class Podman implements Engine {
       state: isAlive ? 'running' : 'stopped',
       pid: isAlive ? container.State.Pid : 0,
       monitorPid,
+      awaitsCleanup,
       startedAtMs: Math.max(
         0,
         ...[container.State.StartedAt, container.State.RestoredAt].map((at) => Date.parse(at ?? '') || 0),
@@ -365,7 +372,7 @@ export class Podman implements Engine {
     // One that has ended already, or whose file is not where it was.
     if (before.id === '' || pid === 0 || monitorPid === 0 || Cgroup.find(pid, before.id) === null)
       return this.facts(record);
-    return { ...before, state: 'running', pid, monitorPid, startedAtMs: Date.now() };
+    return { ...before, state: 'running', pid, monitorPid, awaitsCleanup: false, startedAtMs: Date.now() };
   }
 
   /** Whether a container that was stopped is there, and nobody has started it since: that writes its pid file anew. */
@@ -454,9 +461,12 @@ export class Podman implements Engine {
     const isDone =
       before.monitorPid === 0 ||
       (await poll(() => !isRunning(before.monitorPid), { everyMs: 1, timeoutMs: 30_000 }));
-    if (isDone) return;
-    const { state } = await this.facts(record);
-    if (state === 'running') throw new ForkpointError('workspace.notStopped', { workspace: record.name });
+    if (isDone && !before.awaitsCleanup) return;
+    const after = await this.facts(record);
+    if (after.state === 'running')
+      throw new ForkpointError('workspace.notStopped', { workspace: record.name });
+    // The monitor or the cleanup was killed, and nobody else will do it.
+    if (after.awaitsCleanup) await this.endUnfinished(record);
   }
 
   /**
@@ -586,6 +596,12 @@ async function writtenAt(file: string): Promise<number> {
 async function readPid(file: string): Promise<number> {
   const text = await readFile(file, 'utf8').catch(() => '');
   return /^\d+\s*$/.test(text) ? Number(text) : 0;
+}
+
+/** The engine's monitor of a container whose id is in a file; 0 where that has ended, and its id is another's or nobody's. */
+async function monitorIn(pidFile: string, id: string): Promise<number> {
+  const pid = await readPid(pidFile);
+  return commandLineOf(pid).includes(id) ? pid : 0;
 }
 
 /** Lets the engine find the images at `directory`: a link costs nothing, and `podman rm` removes the link alone. */
