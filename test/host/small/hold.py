@@ -43,8 +43,10 @@ while True:
         else:
             longest = max(longest, now - beaten)
         beaten = now
-        with open("/stall", "w") as file:
+        # Whole at once: it is read at any time.
+        with open("/stall.new", "w") as file:
             file.write(str(round(longest * 1000)))
+        os.replace("/stall.new", "/stall")
         number = random.randrange(size)
         count = min(MIB // PAGE, max(1, size // 4))
         first = number * (MIB // PAGE) + random.randrange(MIB // PAGE - count + 1)

@@ -137,6 +137,13 @@ describe('what the command line shows', () => {
     }
   });
 
+  it('of a snapshot whose changes are not told: why', () => {
+    const told = (parent: string | null): string =>
+      render('snapshots/show', snapshot({ parent, changedFiles: null }), now);
+    assert.match(told(null), /^Changed +nothing to compare with$/m);
+    assert.match(told('snap-20260304-142000'), /^Changed +not counted yet$/m);
+  });
+
   it('of a snapshot that lacks the processes of a running workspace: the reason', () => {
     const taken = snapshot({ stateful: false, memoryBytes: 0, statelessReason: 'process 12 uses io_uring' });
     const text = render('snapshots/create', { snapshot: taken, timing: [] }, now);

@@ -1,4 +1,5 @@
 import { CommanderError, type Command } from 'commander';
+import * as z from 'zod';
 import { ForkpointError } from '../../../protocol/errors.ts';
 import type { OperationName, Result, Timing } from '../../../protocol/operations.ts';
 import { TimingSchema } from '../../../protocol/operations.ts';
@@ -35,6 +36,9 @@ export interface Terminal {
   /** Checks pool and host, also when the daemon does not answer; rejected with `host.needsRoot` for anyone but root. */
   checkHost(options: { readonly repair: boolean }): Promise<Report>;
 }
+
+const TimedSchema = z.object({ timing: TimingSchema });
+const NamedSchema = z.object({ name: z.string() });
 
 /** Erases the line of the terminal that the cursor is in (ECMA-48: CR, EL). */
 const ERASE_LINE = '\r\u001b[2K';
@@ -110,7 +114,7 @@ async function runRequest(request: Request, terminal: Terminal): Promise<number>
     if (showsSteps) terminal.err(ERASE_LINE);
     show(request, result, terminal);
     if (showsTiming && !asJson)
-      for (const timing of timingsOf(result)) terminal.out(`\n${renderTiming(timing)}\n`);
+      for (const { title, timing } of timingsOf(result)) terminal.out(`\n${renderTiming(timing, title)}\n`);
     return exitStatusOfResult(operation, result);
   } catch (error) {
     if (showsSteps) terminal.err(ERASE_LINE);
@@ -129,10 +133,12 @@ function show<N extends OperationName>(
   terminal.out(`${text}\n`);
 }
 
-/** What a result says of its steps: one timing, or, of several forks, one of each in their order. */
-function timingsOf(result: unknown): Timing[] {
-  if (Array.isArray(result)) return result.flatMap(timingsOf);
-  if (typeof result !== 'object' || result === null || !('timing' in result)) return [];
-  const { data } = TimingSchema.safeParse(result.timing);
+/** What a result says of its steps: one timing, or, of forks, one of each under its name. */
+function timingsOf(result: unknown): { title?: string; timing: Timing }[] {
+  if (Array.isArray(result))
+    return result.flatMap((one) =>
+      timingsOf(one).map(({ timing }) => ({ title: NamedSchema.parse(one).name, timing })),
+    );
+  const { data } = TimedSchema.safeParse(result);
   return data === undefined ? [] : [data];
 }

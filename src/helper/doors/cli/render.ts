@@ -243,10 +243,13 @@ export function render<N extends OperationName>(
   return renderers[operation](result, now, asked);
 }
 
-/** How long each step took. */
-export function renderTiming(timing: Timing): string {
+/**
+ * How long each step took.
+ * @param title above the times
+ */
+export function renderTiming(timing: Timing, title = 'TIME'): string {
   return table(
-    ['STEP', 'TIME'],
+    ['STEP', title],
     timing.map(({ step, ms }) => [step, formatMs(ms)]),
   );
 }
@@ -320,6 +323,11 @@ function headOf({ head, headAlias, headCreatedAt }: Workspace, now: number): str
   return `${headAlias ?? head}${headCreatedAt === null ? '' : `, ${formatAge(headCreatedAt, now)}`}`;
 }
 
+function describeChanged({ parent, changedFiles }: Snapshot): string {
+  if (changedFiles !== null) return describeChanges(changedFiles);
+  return parent === null ? 'nothing to compare with' : 'not counted yet';
+}
+
 function showSnapshot(snapshot: Snapshot, now: number): string {
   const { capture, changedFiles } = snapshot;
   return [
@@ -340,7 +348,7 @@ function showSnapshot(snapshot: Snapshot, now: number): string {
         snapshot.exclusiveBytes === null ? 'not known yet' : `about ${formatBytes(snapshot.exclusiveBytes)}`,
       ],
       ['Durable', snapshot.durable ? 'yes' : 'not yet'],
-      ['Changed', changedFiles === null ? 'not known' : describeChanges(changedFiles)],
+      ['Changed', describeChanged(snapshot)],
     ]),
     ...(changedFiles?.first ?? [])
       .slice(0, NAMED)
