@@ -96,6 +96,9 @@ def main():
     while True:
         time.sleep(0.05)
         found = look(workspace)
+        # Programs that begin anew count from one, and may not have begun at the first look.
+        if found["pings"] < before["pings"]:
+            before = found
         advances = found["counter"] > before["counter"] and found["pings"] > before["pings"]
         is_quiet = not found["trash"] and not found["journal"] and not found["haste"]
         is_settled = is_quiet and (advances or wanted != "running")
