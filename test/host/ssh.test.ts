@@ -27,6 +27,7 @@ const isProblem = (code: HostProblemCode) => (error: unknown) => {
 for (const client of ['ssh2', 'openssh'] as const) {
   describe(`a connection by ${client}`, () => {
     let host: TestHost;
+    let hostname: string;
     let helper: HelperProgram;
     let directory: string;
     let open: { connection: HostConnection; user: User }[] = [];
@@ -35,6 +36,7 @@ for (const client of ['ssh2', 'openssh'] as const) {
       this.timeout(600_000);
       helper = await readBuiltHelper();
       host = await bootHost({ name: 'ssh-test', ifRunning: 'replace', installsHelper: false });
+      hostname = (await host.run(['hostname'])).trim();
       await restartSshd(host, ['PermitRootLogin prohibit-password']);
     });
 
@@ -88,7 +90,7 @@ for (const client of ['ssh2', 'openssh'] as const) {
 
     /** The connection works: an operation goes there and its answer comes back. */
     async function assertWorks(connection: HostConnection): Promise<void> {
-      assert.equal((await connection.request('host/info', {})).hostname, host.name);
+      assert.equal((await connection.request('host/info', {})).hostname, hostname);
     }
 
     const isInstalled = async (): Promise<boolean> =>
@@ -448,7 +450,7 @@ for (const client of ['ssh2', 'openssh'] as const) {
           await host.run([
             'sh',
             '-c',
-            'mkdir -p -m 700 /root/.ssh && cp ~dev/.ssh/authorized_keys /root/.ssh/ && mv /usr/bin/sudo /usr/bin/sudo.away',
+            'mkdir -p -m 700 /root/.ssh && cd /root/.ssh && { mv authorized_keys authorized_keys.away || true; } && cp ~dev/.ssh/authorized_keys . && mv /usr/bin/sudo /usr/bin/sudo.away',
           ]);
           try {
             await assertWorks(await connect(someone(), ['User root']));
@@ -456,7 +458,7 @@ for (const client of ['ssh2', 'openssh'] as const) {
             await host.run([
               'sh',
               '-c',
-              'rm /root/.ssh/authorized_keys; mv /usr/bin/sudo.away /usr/bin/sudo',
+              'cd /root/.ssh; rm authorized_keys; mv authorized_keys.away authorized_keys; mv /usr/bin/sudo.away /usr/bin/sudo',
             ]);
           }
         });
@@ -809,7 +811,7 @@ async function reloadSshd(host: TestHost): Promise<void> {
     (await host.run(['ss', '-Htlne', 'sport = :22'])).match(/\bino:\d+/g) ?? [];
   const before = await listeners();
   assert.notDeepEqual(before, []);
-  await host.run(['pkill', '-HUP', '-o', 'sshd']);
+  await host.run(['pkill', '-HUP', '--exact', '-o', 'sshd']);
   await until(async () => {
     const now = await listeners();
     return now.length === before.length && now.every((one) => !before.includes(one));
