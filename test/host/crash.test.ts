@@ -536,9 +536,14 @@ describe('a crash of the daemon', function () {
     }
 
     it('has its successor wait for one of the engine, which does what it was told', async () => {
+      // It goes on a while after the successor has begun, which takes seconds on an emulated machine.
       await replacePodman(
         host,
-        `#!/bin/sh\ncase "$*" in "stop "*) touch ${waits}; sleep 3;; esac\nexec /usr/bin/podman "$@"\n`,
+        `#!/bin/sh
+begun() { grep -c 'daemon .* started' /var/log/forkpoint/helper.log; }
+case "$*" in "stop "*) before=$(begun); touch ${waits}; until [ "$(begun)" -gt "$before" ]; do sleep 0.1; done; sleep 3;; esac
+exec /usr/bin/podman "$@"
+`,
       );
       try {
         const log = await killWhileWaiting(['containers', 'stop', '-c', 'small']);
