@@ -19,6 +19,7 @@ import { showForgottenRow, showMistake } from './views/failures.ts';
 import { Operations } from './views/operations.ts';
 import { RestoredWindow } from './views/restoredWindow.ts';
 import { RestoreNotice } from './views/restoreNotice.ts';
+import { SetbackNotice } from './views/setbackNotice.ts';
 import { SnapshotTree } from './views/snapshotTree.ts';
 import { StatusBar } from './views/statusBar.ts';
 
@@ -39,6 +40,7 @@ export function activate(context: ExtensionContext): void {
   const operations = new Operations(log, activity);
   const notice = new RestoreNotice(memory);
   const restoredWindow = new RestoredWindow(fleet, current, notice, memory, log);
+  const setbackNotice = new SetbackNotice(fleet, current, memory);
   const forwards = new Forwards(fleet, memory, log);
   const terminals = new Terminals(fleet, memory);
   const sshAccess = new SshAccessFiles(fleet, settings, context, log);
@@ -81,6 +83,7 @@ export function activate(context: ExtensionContext): void {
       terminals,
       sshAccess,
       restoredWindow,
+      setbackNotice,
       activity,
       current,
       fleet,

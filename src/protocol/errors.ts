@@ -130,6 +130,10 @@ export const errorTexts = {
     text: 'Restoring "{workspace}" to "{name}" failed at the step "{step}", and so did the way back: its files may be those of "{name}", in part or all of them. The state before is kept: {kept}.',
     hint: 'Stop the workspace, mend what the log names, and restore the state before; what is in lost+found can be copied back.',
   },
+  'restore.memoryLost': {
+    text: 'The memory of snapshot "{name}" could not be read in full after "{workspace}" had been woken from it, so its processes were ended; to restore it once more failed, too. Its files are as the processes left them. Safety snapshot: {safety}.',
+    hint: 'Restore the safety snapshot, or the files of "{name}" alone with --cold, or start the workspace as it is.',
+  },
   'undo.nothing': {
     text: 'There is no restore of "{workspace}" to undo.',
     hint: 'Only the last restore can be undone, while its safety snapshot exists.',

@@ -28,6 +28,7 @@ export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   'restore.rolledBack': 500,
   'restore.stopped': 500,
   'restore.halfway': 500,
+  'restore.memoryLost': 500,
   'undo.nothing': 409,
   'fsck.busy': 409,
   'pool.full': 507,

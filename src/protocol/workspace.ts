@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { ErrorDataSchema } from './errors.ts';
 import { NameSchema, SnapshotNameSchema, WorkspaceIdSchema } from './names.ts';
 import { MomentSchema } from './snapshot.ts';
 import { WorkspaceStateSchema } from './workspaceState.ts';
@@ -31,6 +32,14 @@ export const UndoSchema = z.object({
   restoredAt: MomentSchema,
 });
 export type Undo = z.infer<typeof UndoSchema>;
+
+/** A failure that met a workspace while nobody was waiting for an answer. */
+export const SetbackSchema = z.object({
+  ...ErrorDataSchema.shape,
+  /** An `ErrorCode`; of a later helper, perhaps one that is not known here. */
+  code: z.string(),
+  at: MomentSchema,
+});
 
 /** Where a fork came from. */
 export const OriginSchema = z.object({
@@ -71,6 +80,8 @@ export const WorkspaceSchema = z.object({
   /** Where its root file system is on the host. */
   rootfs: z.string(),
   undo: UndoSchema.nullable(),
+  /** Told until the workspace is next restored, started, stopped or kept in a snapshot. */
+  setback: SetbackSchema.nullable().default(null),
   /** A label that groups workspaces. */
   project: NameSchema.nullable().default(null),
   /** Of a fork; null for a workspace that is none. */

@@ -2,11 +2,20 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { freezerOf, type Freezer } from './freezer.ts';
 import type { TestHost } from './machine/machine.ts';
-import { ownFile } from './small/smallWorkspace.ts';
+import { mendPodman, ownFile, replacePodman, whenLogged } from './small/smallWorkspace.ts';
 import { ask, failsWith, quote, sharedHost, TestWorkspace, until } from './workspace.ts';
 
 /** Size of the pool's root, where the records are. */
 const pool = '/var/lib/forkpoint';
+
+/** A Podman that has no service, and takes its time to tell of a container. */
+const slowToTell = `#!/bin/sh
+case "$*" in
+  "system service"*) exit 126;;
+  "container inspect"*) sleep 1;;
+esac
+exec /usr/bin/podman "$@"
+`;
 
 describe('hazards', function () {
   this.timeout(90_000);
@@ -234,6 +243,23 @@ describe('hazards', function () {
       else assert.equal((await workspace.call('containers/start', {})).state, 'running');
       assert.equal((await workspace.sh('echo in')).trim(), 'in', `${String(delayMs)} ms after its end`);
     }
+  });
+
+  it('H15 restores a workspace that ends by itself while a restore looks at it', async () => {
+    const pid = await workspace.pid();
+    await replacePodman(host, slowToTell);
+    try {
+      const { stateful } = await whenLogged(
+        host,
+        'restore hazards: inspect',
+        `kill -s KILL ${String(pid)}`,
+        () => workspace.restore('clean', { safety: 'none' }),
+      );
+      assert.ok(stateful);
+    } finally {
+      await mendPodman(host);
+    }
+    assert.equal((await workspace.sh('echo in')).trim(), 'in');
   });
 
   it('H16 the container is made again after Podman has lost it, by start and by restore', async () => {

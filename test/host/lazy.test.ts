@@ -13,6 +13,7 @@ import {
   logSince,
   makeRootfs,
   ownFile,
+  spoilImage,
 } from './small/smallWorkspace.ts';
 
 const MIB = 1024 ** 2;
@@ -23,6 +24,12 @@ const poolBytes = (heldMib * 5 + 4096) * MIB;
 
 const pool = '/var/lib/forkpoint';
 const SnapshotSchema = z.object({ name: z.string(), alias: z.string().nullable(), memoryBytes: z.number() });
+
+const ShownSchema = z.object({
+  state: z.string(),
+  undo: z.object({ safety: z.string() }).nullable(),
+  setback: z.object({ code: z.string() }).nullable(),
+});
 
 describe('a lazy restore', function () {
   this.timeout(300_000);
@@ -183,6 +190,56 @@ describe('a lazy restore', function () {
     await requireSameMemory();
   });
 
+  describe('H2: that can not be made again', () => {
+    let before: string;
+    let broken: string;
+
+    /** Restored lazily from a snapshot that nobody needs, none of whose pages are read until {@link loseLazyPages}. */
+    beforeEach(async () => {
+      await restore('whole');
+      await requireSameMemory();
+      const made = ['snapshots', 'create', '-c', 'large', '--alias', 'broken', '--mode', 'stateful'];
+      const Created = z.object({ snapshot: SnapshotSchema });
+      broken = Created.parse(await forkpointJson(host, made)).snapshot.name;
+      const undoable = ['snapshots', 'restore', '-c', 'large', '--name', 'broken', '--safety', 'stateful'];
+      const Restored = z.object({ safety: z.string() });
+      before = Restored.parse(await forkpointJson(host, undoable)).safety;
+      await signalLazyPages('STOP');
+    });
+
+    afterEach(async () => {
+      await forkpoint(host, ['snapshots', 'delete', '-c', 'large', '--name', 'broken']);
+      for (const { name, alias } of await list()) if (alias !== 'whole') await remove(name);
+    });
+
+    it('because its snapshot is damaged by now, leaves the workspace stopped, says so, and hinders nothing', async () => {
+      await host.run(['truncate', '-s', '-1', `${pool}/snapshots/${id}/${broken}/memory/inventory.img`]);
+      await signalLazyPages('KILL');
+      const { state, undo } = await requireSetback();
+      assert.equal(state, 'stopped');
+      assert.equal(undo?.safety, before);
+      const listed = await forkpoint(host, ['containers', 'list']);
+      assert.match(listed.stdout, /could not be read in full/);
+      // None of these waits for pages that nobody reads any more.
+      await forkpointJson(host, ['snapshots', 'create', '-c', 'large', '--alias', 'files']);
+      assert.equal((await show()).setback, null);
+      await restore(before);
+      await requireSameMemory();
+    });
+
+    it('because it can not be woken any more, leaves the workspace started from its files, says so, and leaves Undo', async () => {
+      await spoilImage(host, `${pool}/snapshots/${id}/${broken}`);
+      await list();
+      await signalLazyPages('KILL');
+      const { state, undo } = await requireSetback();
+      assert.equal(state, 'running');
+      assert.equal(undo?.safety, before);
+      await restore(before);
+      assert.equal((await show()).setback, null);
+      await requireSameMemory();
+    });
+  });
+
   it('H3: leaves no option behind that would turn the next dump into a page server', async () => {
     const options = await host.run(['cat', `${pool}/workspaces/${id}/criu.conf`]);
     assert.doesNotMatch(options, /lazy/);
@@ -205,7 +262,25 @@ describe('a lazy restore', function () {
     return (await host.exec(['pgrep', '-f', 'criu lazy-pages'])).exitCode === 0;
   }
 
-  async function signalLazyPages(signal: 'STOP' | 'CONT'): Promise<void> {
+  async function show(): Promise<z.infer<typeof ShownSchema>> {
+    return ShownSchema.parse(await forkpointJson(host, ['containers', 'show', '-c', 'large']));
+  }
+
+  /** Waits until the workspace tells of its lost memory. */
+  async function requireSetback(): Promise<z.infer<typeof ShownSchema>> {
+    const deadline = performance.now() + 60_000;
+    for (;;) {
+      const shown = await show();
+      if (shown.setback !== null) {
+        assert.equal(shown.setback.code, 'restore.memoryLost');
+        return shown;
+      }
+      assert.ok(performance.now() < deadline, 'nothing is told');
+      await sleep(200);
+    }
+  }
+
+  async function signalLazyPages(signal: 'STOP' | 'CONT' | 'KILL'): Promise<void> {
     await host.run(['pkill', `-${signal}`, '-f', 'criu lazy-pages']);
   }
 

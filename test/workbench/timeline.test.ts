@@ -4,13 +4,17 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Browser } from 'playwright-core';
 import type { TestHost } from '../host/machine/machine.ts';
-import { SmallWorkspace } from '../host/small/smallWorkspace.ts';
+import { forkpoint, SmallWorkspace, spoilImage, whenLogged } from '../host/small/smallWorkspace.ts';
 import { ask } from '../host/workspace.ts';
 import { until } from './editor/deadline.ts';
 import { SlowLine } from './editor/slowLine.ts';
 import { EditorWindow } from './editor/window.ts';
 import type { Workbench } from './editor/workbench.ts';
 import { patience, sharedStage, tidyUp } from './stage.ts';
+
+/** Kills the daemon that the log has last. */
+const killLoggedDaemon =
+  "kill -s KILL $(sed -n 's/.*daemon [^ ]* started, process \\([0-9]*\\).*/\\1/p' /var/log/forkpoint/helper.log | tail -n 1)";
 
 describe('the timeline in the workbench', function () {
   this.timeout(180_000);
@@ -127,6 +131,27 @@ describe('the timeline in the workbench', function () {
     await window.screenshot('restore of files only');
     await window.answerDialog('Restore');
     await window.notification(/^"shop" is back at "third", started from its files\./, patience);
+  });
+
+  it('tells of a restore that failed when nobody waited for it any more, until the user goes on', async () => {
+    await ask(host, 'snapshots/create', { container: 'shop', alias: 'unfit' });
+    const { id } = await ask(host, 'containers/show', { container: 'shop' });
+    const unfit = (await ask(host, 'snapshots/list', { container: 'shop' })).find(
+      ({ alias }) => alias === 'unfit',
+    );
+    await spoilImage(host, `/var/lib/forkpoint/snapshots/${id}/${String(unfit?.name)}`);
+    // Its daemon is killed past the point of no return, and the next one can't finish it.
+    const { exitCode } = await whenLogged(host, 'snapshots/restore: settle', killLoggedDaemon, () =>
+      forkpoint(host, ['snapshots', 'restore', '-c', 'shop', '--name', 'unfit']),
+    );
+    assert.notEqual(exitCode, 0);
+    await window.notification(/^Restoring "shop" to ".*" failed at the step "wake"\. .*put back/, patience);
+    assert.match((await window.treeRow('shop')).description, /^running · restore failed · /);
+    assert.match(await window.hoverRow('shop'), /put back to where it was before/);
+    await window.screenshot('restore that failed unattended');
+    await window.clearNotifications();
+    await snapshot('fifth');
+    await until('it to be over', async () => !/failed/.test((await window.treeRow('shop')).description));
   });
 
   it('tells what is the matter with a workspace that does not run, and what to do', async () => {

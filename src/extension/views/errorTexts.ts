@@ -5,7 +5,8 @@ import { sizeText } from './measures.ts';
 import type { Translator } from './translator.ts';
 
 /** What can be done about a failure with one button. */
-export type Fix = 'setUpHost' | 'connect' | 'showLog' | 'deleteSnapshots' | 'unprotect' | 'startWorkspace';
+export type Fix =
+  'setUpHost' | 'connect' | 'showLog' | 'deleteSnapshots' | 'unprotect' | 'startWorkspace' | 'undoRestore';
 
 /** A failure as the user reads it. */
 export interface FailureText {
@@ -224,6 +225,23 @@ const operationTexts: Texts<ErrorCode> = {
       'Stop the workspace, mend what the log names, and restore the state before; what is in lost+found can be copied back.',
     ),
     fix: 'showLog',
+  }),
+  'restore.memoryLost': (l10n, args) => ({
+    message: l10n.t(
+      'The memory of snapshot "{name}" could not be read in full after "{workspace}" had been woken from it, so its processes were ended; to restore it once more failed, too. Its files are as the processes left them. Safety snapshot: {safety}.',
+      args,
+    ),
+    ...(args['safety'] === 'none'
+      ? {
+          next: l10n.t('Start the workspace as it is, or restore the files of the snapshot alone.'),
+          fix: 'startWorkspace',
+        }
+      : {
+          next: l10n.t(
+            'Undo the restore, start the workspace as it is, or restore the files of the snapshot alone.',
+          ),
+          fix: 'undoRestore',
+        }),
   }),
   'undo.nothing': (l10n, args) => ({
     message: l10n.t('There is no restore of "{workspace}" to undo.', args),

@@ -35,6 +35,8 @@ export function fixCommand(fix: Fix): { readonly command: CommandId; readonly la
       return { command: 'forkpoint.unprotect', label: l10n.t('Unprotect') };
     case 'startWorkspace':
       return { command: 'forkpoint.startWorkspace', label: l10n.t('Start Workspace') };
+    case 'undoRestore':
+      return { command: 'forkpoint.undoRestore', label: l10n.t('Undo Restore') };
   }
 }
 

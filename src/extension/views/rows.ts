@@ -1,6 +1,7 @@
 import { l10n, ThemeColor, ThemeIcon, TreeItem, TreeItemCollapsibleState } from 'vscode';
 import type { Command } from 'vscode';
 import type { CommandId } from '../commands/registry.ts';
+import { ForkpointError } from '../../protocol/errors.ts';
 import type { SnapshotSummary } from '../../protocol/snapshot.ts';
 import type { Origin, Workspace } from '../../protocol/workspace.ts';
 import { visible } from '../../protocol/visible.ts';
@@ -122,7 +123,9 @@ function drawWorkspace(node: WorkspaceNode, now: number): TreeItem {
     .trim();
   item.iconPath = workspaceIcon(workspace);
   item.description = (
-    origin === null ? [stateText(workspace), countText(workspace)] : forkFacts(node, origin, now)
+    origin === null
+      ? [stateText(workspace), ...setbackFacts(workspace), countText(workspace)]
+      : forkFacts(node, origin, now)
   ).join(' · ');
   const name = origin === null ? l10n.t('Workspace {0}', workspace.name) : l10n.t('Fork {0}', workspace.name);
   item.accessibilityInformation = { label: spoken(name, item.description) };
@@ -155,6 +158,7 @@ function forkFacts({ host, workspace, parent }: WorkspaceNode, origin: Origin, n
   const changes = host.changesOf(workspace.id);
   return [
     stateText(workspace),
+    ...setbackFacts(workspace),
     parent.kind === 'host' || parent.kind === 'project' ? l10n.t('fork of {0}', origin.name) : '',
     published.length > PORTS_NAMED
       ? l10n.t('{0} ports', published.length)
@@ -362,6 +366,7 @@ function iconName(snapshot: Pick<SnapshotSummary, 'kind' | 'stateful' | 'protect
 export function workspaceIcon(workspace: Workspace): ThemeIcon {
   if (workspace.operation !== null) return new ThemeIcon('sync~spin');
   const shape = workspace.origin === null ? 'package' : 'repo-forked';
+  if (workspace.setback !== null) return new ThemeIcon(shape, new ThemeColor('list.warningForeground'));
   switch (workspace.state) {
     case 'running':
       return new ThemeIcon(shape, new ThemeColor('charts.green'));
@@ -400,8 +405,16 @@ function workText({ state, operation, origin, head }: Workspace): string | null 
 }
 
 /** What a state means that a user doesn't often see, and what to do about it. */
-function stateExplanation({ state, operation }: Workspace): string[] {
+function setbackFacts({ setback }: Workspace): string[] {
+  return setback === null ? [] : [l10n.t('restore failed')];
+}
+
+function stateExplanation({ state, operation, setback }: Workspace): string[] {
   if (operation !== null) return [];
+  if (setback !== null) {
+    const { message, next } = failureText(ForkpointError.from(setback));
+    return [`${message} ${next}`];
+  }
   if (state === 'missing')
     return [l10n.t("Podman doesn't know its container any more. Start the workspace to have it made again.")];
   if (state === 'frozen')

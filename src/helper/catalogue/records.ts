@@ -2,7 +2,13 @@ import * as path from 'node:path';
 import * as z from 'zod';
 import { NameSchema, SnapshotNameSchema, WorkspaceIdSchema } from '../../protocol/names.ts';
 import { MomentSchema, SnapshotSchema } from '../../protocol/snapshot.ts';
-import { OriginSchema, PublishedPortSchema, UndoSchema, VolumeSchema } from '../../protocol/workspace.ts';
+import {
+  OriginSchema,
+  PublishedPortSchema,
+  SetbackSchema,
+  UndoSchema,
+  VolumeSchema,
+} from '../../protocol/workspace.ts';
 import { ROOTFS, volumePart } from './layout.ts';
 
 /** Version of the files on disk; a newer one is refused. Unknown fields are kept. */
@@ -18,6 +24,7 @@ export const WorkspaceRecordSchema = z.looseObject({
   generation: z.int().nonnegative(),
   /** Whether it should run; a restore of a stopped workspace keeps that in mind. */
   undo: UndoSchema.nullable(),
+  setback: SetbackSchema.nullable().default(null),
   project: NameSchema.nullable().default(null),
   origin: OriginSchema.nullable().default(null),
   engine: z.looseObject({

@@ -87,7 +87,9 @@ export async function takeSnapshotInTurn(
     });
     const record = await asDurable(parts, described);
     await steps.run('record', () => parts.catalogue.saveSnapshot(record));
-    const moved = await steps.run('head', () => parts.catalogue.saveWorkspace({ ...workspace, head: name }));
+    const moved = await steps.run('head', () =>
+      parts.catalogue.saveWorkspace({ ...workspace, head: name, setback: null }),
+    );
     await steps.run('close', () => parts.journal.close(entry));
     countChangesLater(parts, moved, record);
     measureLater(parts, moved);

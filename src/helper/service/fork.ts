@@ -283,6 +283,7 @@ async function reserve(
     head: null,
     generation: 0,
     undo: null,
+    setback: null,
     project: plan.project,
     origin: plan.origin,
     lazy: null,

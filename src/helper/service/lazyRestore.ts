@@ -2,6 +2,7 @@ import { ForkpointError } from '../../protocol/errors.ts';
 import type { WorkspaceId } from '../../protocol/names.ts';
 import type { WorkspaceRecord } from '../catalogue/records.ts';
 import type { Parts } from './parts.ts';
+import { noteSetback } from './setback.ts';
 
 /** A lazy restore, as the workspace's record has it. */
 export type LazyRestoreRecord = NonNullable<WorkspaceRecord['lazy']>;
@@ -48,8 +49,41 @@ export function superviseLazyRestore(
     }
     if (!parts.catalogue.hasWorkspace(workspace.id)) return;
     logFailure(parts, workspace);
-    await restoreAgain(lazy);
+    try {
+      await restoreAgain(lazy);
+    } catch (error) {
+      await parts.turns.take(workspace.id, new AbortController().signal, () =>
+        abandon(parts, workspace, lazy, ForkpointError.from(error)),
+      );
+      throw error;
+    }
   });
+}
+
+/** What could not be restored again is left as it is, free for whatever its user does next, and they are told. */
+async function abandon(
+  parts: Parts,
+  { id, generation }: WorkspaceRecord,
+  lazy: LazyRestoreRecord,
+  failure: ForkpointError,
+): Promise<void> {
+  if (!parts.catalogue.hasWorkspace(id)) return;
+  // Somebody has restored it meanwhile.
+  if (failure.code === 'operation.cancelled' || parts.catalogue.workspace(id).generation !== generation)
+    return;
+  const { name, undo } = await giveUpLazyRestore(parts, id);
+  await noteSetback(
+    parts,
+    id,
+    // That says itself what became of the files.
+    failure.code === 'restore.halfway'
+      ? failure
+      : new ForkpointError(
+          'restore.memoryLost',
+          { workspace: name, name: lazy.snapshot, safety: undo?.safety ?? 'none' },
+          { detail: [failure.message, failure.detail].filter(Boolean).join('\n'), cause: failure },
+        ),
+  );
 }
 
 /** Ends what still reads memory for a restore that has failed. Answers the workspace, which no longer speaks of it. */

@@ -57,6 +57,7 @@ function present(parts: Parts, record: WorkspaceRecord, engine: EngineState): Wo
     })),
     rootfs: parts.layout.livePart(record.id, ROOTFS),
     undo: record.undo,
+    setback: record.setback,
     project: record.project,
     origin: record.origin,
     operation: parts.turns.holder(record.id),

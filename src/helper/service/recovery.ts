@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import * as path from 'node:path';
+import { ForkpointError } from '../../protocol/errors.ts';
 import { SnapshotNameSchema } from '../../protocol/names.ts';
 import type { JournalEntry } from '../catalogue/journal.ts';
 import { ROOTFS } from '../catalogue/layout.ts';
@@ -33,6 +34,7 @@ import {
 } from './restore.ts';
 import type { RestoreEntry } from './restore.ts';
 import { forgetLostMemory } from './lostMemory.ts';
+import { noteSetback } from './setback.ts';
 import { shareMemoryLater } from './shareMemory.ts';
 import { completeDelete } from './snapshots.ts';
 import { Steps, UNATTENDED } from './steps.ts';
@@ -60,6 +62,9 @@ export async function recover(parts: Parts): Promise<void> {
     } catch (error) {
       // The others still get their turn; this one is tried again at the next start.
       parts.log.error(`recovery of ${entry.operation} of ${entry.workspace}: ${failureText(error)}`);
+      // Who asked for it is not there any more.
+      if (entry.operation === 'restore' && parts.catalogue.hasWorkspace(entry.workspace))
+        await noteSetback(parts, entry.workspace, ForkpointError.from(error));
     }
   }
   await sweep(parts);

@@ -102,20 +102,23 @@ async function restoreInHaste(
   if (failed === null) await steps.run('wait', () => waitForLazyRestore(parts, workspace, call.signal));
   else if (workspace.lazy?.pid !== failed.pid) throw new ForkpointError('operation.cancelled');
   if (target.stateful && !params.cold) parts.engine.expectRestore();
-  // Goes on beside all that stops nothing, and is awaited before anything is stopped, or the turn is given up.
-  const asked = ensureContainer(parts, workspace);
-  asked.catch(() => undefined);
+  const restoreOnce = async (): Promise<Result<'snapshots/restore'>> => {
+    // Goes on beside all that stops nothing, and is awaited before anything is stopped, or the turn is given up.
+    const asked = ensureContainer(parts, workspace);
+    asked.catch(() => undefined);
+    try {
+      const wanted = { ...params, isRepeat: failed !== null };
+      return await restoreAsked(parts, workspace, target, wanted, steps, asked);
+    } finally {
+      await asked.catch(() => undefined);
+    }
+  };
   try {
-    return await restoreAsked(
-      parts,
-      workspace,
-      target,
-      { ...params, isRepeat: failed !== null },
-      steps,
-      asked,
-    );
-  } finally {
-    await asked.catch(() => undefined);
+    return await restoreOnce();
+  } catch (error) {
+    if (!(error instanceof SeenOtherwise)) throw error;
+    // It has ended or begun by itself while it was looked at. Nothing was stopped.
+    return await restoreOnce();
   }
 }
 
@@ -187,10 +190,13 @@ async function restoreAsked(
 /** What was seen of a container at a glance must be what the engine itself says, or nothing is stopped. */
 function requireSame(workspace: WorkspaceRecord, seen: ContainerFacts, said: ContainerFacts): void {
   if (seen.id === said.id && seen.pid === said.pid) return;
-  throw new ForkpointError('internal', {
+  throw new SeenOtherwise('internal', {
     problem: `the engine took "${workspace.name}" for ${said.state}, and it was seen ${seen.state}; it was left as it is`,
   });
 }
+
+/** The engine does not say what was seen of a container. */
+class SeenOtherwise extends ForkpointError {}
 
 /** The snapshot that a restore goes to. */
 export function targetOf(parts: Parts, entry: RestoreEntry): SnapshotRecord {
@@ -505,6 +511,7 @@ async function moveHead(
     generation: workspace.generation + 1,
     // Undo of a restore that had to be repeated goes where it went before.
     undo: entry.isRepeat ? workspace.undo : undo,
+    setback: null,
     lazy,
   });
 }
@@ -550,10 +557,12 @@ async function rollBack(
   steps: Steps,
   cause: unknown,
 ): Promise<ForkpointError> {
+  const latest = await giveUpLazyRestore(parts, entry.workspace);
   const workspace = await parts.catalogue.saveWorkspace({
-    ...(await giveUpLazyRestore(parts, entry.workspace)),
+    ...latest,
     head: entry.headBefore,
-    undo: null,
+    // Of a restore that had to be repeated, Undo goes where it went before.
+    undo: entry.isRepeat ? latest.undo : null,
   });
   const failure = ForkpointError.from(cause);
   const failedStep = steps.failedStep ?? 'settle';

@@ -18,6 +18,7 @@ import { waitForLazyRestore } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
 import { presentWorkspace } from './presentWorkspace.ts';
 import type { Call } from './services.ts';
+import { clearSetback } from './setback.ts';
 import { requireUnpinned } from './snapshots.ts';
 import { requireSpace } from './space.ts';
 import { Steps, UNATTENDED } from './steps.ts';
@@ -143,6 +144,7 @@ async function describeWorkspace(
     head: null,
     generation: 0,
     undo: null,
+    setback: null,
     project: params.project ?? null,
     origin: null,
     lazy: null,
@@ -235,7 +237,7 @@ export function startWorkspace(
         );
       }),
     );
-    return current;
+    return clearSetback(parts, current);
   });
 }
 
@@ -259,7 +261,7 @@ export function stopWorkspace(
         );
       }),
     );
-    return record;
+    return clearSetback(parts, record);
   });
 }
 

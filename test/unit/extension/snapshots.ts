@@ -70,6 +70,7 @@ export function workspace(name: string, more: Partial<Workspace> = {}): Workspac
     volumes: [],
     rootfs: `/var/lib/forkpoint/workspaces/${id}/rootfs`,
     undo: null,
+    setback: null,
     project: null,
     origin: null,
     operation: null,

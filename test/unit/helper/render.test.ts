@@ -137,6 +137,23 @@ describe('what the command line shows', () => {
     }
   });
 
+  it('of a workspace that something happened to while nobody waited: what, and what to do', () => {
+    const args = { workspace: 'shop', name: 'snap-1', safety: 'none' };
+    const pool = { path: '/pool', totalBytes: 1, freeBytes: 1, reserveBytes: 0, isLow: false };
+    const setback = {
+      ...{ code: 'restore.memoryLost', args, detail: 'page 7\u001b[31m is lost' },
+      at: '2026-03-04T14:59:00Z',
+    };
+    for (const text of [
+      render('containers/list', [workspace({ setback })], now),
+      render('containers/show', { ...workspace({ setback }), pool, diskBytes: null }, now),
+    ]) {
+      assert.match(text, /\n\nforkpoint: The memory of snapshot "snap-1" could not be read in full /);
+      assert.match(text, /\n {2}page 7\\u\{1b\}\[31m is lost\nHint: Restore the safety snapshot/);
+    }
+    assert.doesNotMatch(render('containers/list', [workspace()], now), /forkpoint:/);
+  });
+
   it('of a snapshot whose changes are not told: why', () => {
     const told = (parent: string | null): string =>
       render('snapshots/show', snapshot({ parent, changedFiles: null }), now);

@@ -40,12 +40,12 @@ export const renderers: Renderers = {
             workspace.address,
             workspace.id,
           ]),
-        ),
+        ) + workspaces.map(describeSetback).join(''),
   'containers/show': (workspace, now) =>
     `${workspacePairs(workspace, now)}\n${pairs([
       ['Disk use', workspace.diskBytes === null ? 'not known yet' : formatBytes(workspace.diskBytes)],
       ['Pool', describePool(workspace.pool)],
-    ])}`,
+    ])}${describeSetback(workspace)}`,
   'containers/start': (workspace) => `Workspace "${workspace.name}" is ${workspace.state}.`,
   'containers/stop': (workspace) => `Workspace "${workspace.name}" is ${workspace.state}.`,
   'containers/delete': ({ name, deletedSnapshots }) =>
@@ -288,6 +288,11 @@ function workspacePairs(workspace: Workspace, now: number): string {
           ] as const,
         ]),
   ]);
+}
+
+/** What went wrong while nobody waited for an answer, in a paragraph of its own. */
+function describeSetback({ setback }: Workspace): string {
+  return setback === null ? '' : `\n\n${describeFailure(ForkpointError.from(setback)).trimEnd()}`;
 }
 
 function describePort({ ip, hostPort, containerPort }: PublishedPort): string {
