@@ -42,6 +42,10 @@ export const errorTexts = {
     text: 'Workspace "{workspace}" is not running.',
     hint: 'Start it: "forkpoint containers start -c {workspace}".',
   },
+  'workspace.isRestoredAgain': {
+    text: 'The memory of workspace "{workspace}" could not be read in full after its last restore, so that is being made again. Nothing else was changed.',
+    hint: 'Try again in a moment.',
+  },
   'port.unreachable': {
     text: 'Nothing takes connections on port {port} of workspace "{workspace}" ({reason}).',
     hint: '"forkpoint ports list -c {workspace}" shows what listens there.',

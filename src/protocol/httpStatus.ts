@@ -13,6 +13,7 @@ export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   'workspace.createFailed': 500,
   'workspace.forkFailed': 500,
   'workspace.isNoFork': 409,
+  'workspace.isRestoredAgain': 409,
   'source.invalid': 400,
   'port.taken': 409,
   'snapshot.notFound': 404,

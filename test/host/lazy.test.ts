@@ -176,6 +176,19 @@ describe('a lazy restore', function () {
     await requireSameMemory();
   });
 
+  it('H2: tells what was waiting for it that it is made again', async () => {
+    await restore('whole');
+    await signalLazyPages('STOP');
+    const offset = await logLength(host);
+    const [snapshot] = await Promise.all([
+      forkpoint(host, ['snapshots', 'create', '-c', 'large', '--json']),
+      waitForLog(offset, /#\d+ snapshots\/create: wait\n/).then(() => signalLazyPages('KILL')),
+    ]);
+    assert.equal(codeOf(snapshot.stdout + snapshot.stderr), 'workspace.isRestoredAgain');
+    await requireRestoredAgain(offset);
+    await requireSameMemory();
+  });
+
   it('H2: is made again when its pages can not be read and the daemon is dead', async () => {
     const offset = await logLength(host);
     const [broken] = await Promise.all([
@@ -305,6 +318,14 @@ describe('a lazy restore', function () {
       }
       assert.ok(performance.now() < deadline, `it was not restored again:\n${log}`);
       await sleep(200);
+    }
+  }
+
+  async function waitForLog(offset: number, pattern: RegExp): Promise<void> {
+    const deadline = performance.now() + 60_000;
+    while (!pattern.test(await logSince(host, offset))) {
+      assert.ok(performance.now() < deadline, `the log does not tell ${String(pattern)}`);
+      await sleep(50);
     }
   }
 

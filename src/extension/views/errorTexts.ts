@@ -79,6 +79,14 @@ const operationTexts: Texts<ErrorCode> = {
     next: l10n.t('Start it first.'),
     fix: 'startWorkspace',
   }),
+  'workspace.isRestoredAgain': (l10n, args) => ({
+    message: l10n.t(
+      'The memory of workspace "{workspace}" could not be read in full after its last restore, so that is being made again. Nothing else was changed.',
+      args,
+    ),
+    next: l10n.t('Try again in a moment.'),
+    fix: 'showLog',
+  }),
   'port.unreachable': (l10n, args) => ({
     message: l10n.t('Nothing takes connections on port {port} of workspace "{workspace}" ({reason}).', args),
     next: l10n.t('Start the program that should listen there.'),

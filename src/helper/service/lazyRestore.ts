@@ -20,11 +20,7 @@ export async function waitForLazyRestore(
     await forget(parts, workspace.id, lazy.pid);
   } else {
     // Its supervisor restores it again when this turn ends.
-    throw new ForkpointError('checkpoint.torn', {
-      workspace: workspace.name,
-      reason:
-        'its memory was still being read from the last restore, and that failed; it is being restored again',
-    });
+    throw new ForkpointError('workspace.isRestoredAgain', { workspace: workspace.name });
   }
 }
 
