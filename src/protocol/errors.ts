@@ -135,7 +135,7 @@ export const errorTexts = {
     hint: 'Stop the workspace, mend what the log names, and restore the state before; what is in lost+found can be copied back.',
   },
   'restore.memoryLost': {
-    text: 'The memory of snapshot "{name}" could not be read in full after "{workspace}" had been woken from it, so its processes were ended; to restore it once more failed, too. Its files are as the processes left them. Safety snapshot: {safety}.',
+    text: 'The memory of snapshot "{name}" could not be read in full after "{workspace}" had been woken from it, so its processes were ended, and restoring it once more failed, too. Its files are as the processes left them. Safety snapshot: {safety}.',
     hint: 'Restore the safety snapshot, or the files of "{name}" alone with --cold, or start the workspace as it is.',
   },
   'undo.nothing': {

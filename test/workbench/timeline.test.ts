@@ -45,6 +45,17 @@ describe('the timeline in the workbench', function () {
     return (await ask(host, 'snapshots/list', { container: 'shop' })).map(({ alias }) => alias);
   }
 
+  /** Does what opens a question, again where a row was being redrawn just then: what is counted of a new snapshot comes late. */
+  async function untilAsked(work: () => Promise<void>): Promise<void> {
+    const isRefused = async (): Promise<boolean> =>
+      (await window.notifications()).some(({ message }) => message.startsWith('Nothing was done'));
+    do {
+      if (await isRefused()) await window.clearNotifications();
+      await work();
+      await until('an answer', async () => (await window.isDialogOpen()) || (await isRefused()));
+    } while (await isRefused());
+  }
+
   it('keeps the tooltip of a row while another one is drawn anew', async () => {
     const hover = window.page.locator('.workbench-hover-container .monaco-hover').last();
     // The capture report comes when the tooltip is wanted.
@@ -66,9 +77,11 @@ describe('the timeline in the workbench', function () {
   it('deletes the selected snapshots after naming them; Escape deletes none', async () => {
     const before = await aliases();
     for (const answer of ['Escape', 'Delete 2 Snapshots']) {
-      await window.clickRow('first');
-      await window.clickRow('second', undefined, 'Control');
-      await window.page.keyboard.press('Delete');
+      await untilAsked(async () => {
+        await window.clickRow('first');
+        await window.clickRow('second', undefined, 'Control');
+        await window.page.keyboard.press('Delete');
+      });
       const { detail } = await window.dialog(/^Delete 2 snapshots of "shop"\?/);
       assert.match(detail, /•\s+first\n•\s+second/);
       await window.screenshot('delete several');
@@ -146,7 +159,9 @@ describe('the timeline in the workbench', function () {
     );
     assert.notEqual(exitCode, 0);
     await window.notification(/^Restoring "shop" to ".*" failed at the step "wake"\. .*put back/, patience);
-    assert.match((await window.treeRow('shop')).description, /^running · restore failed · /);
+    await until('the row to tell it', async () =>
+      /^running · restore failed · /.test((await window.treeRow('shop')).description),
+    );
     assert.match(await window.hoverRow('shop'), /put back to where it was before/);
     await window.screenshot('restore that failed unattended');
     await window.clearNotifications();

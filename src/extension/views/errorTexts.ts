@@ -236,7 +236,7 @@ const operationTexts: Texts<ErrorCode> = {
   }),
   'restore.memoryLost': (l10n, args) => ({
     message: l10n.t(
-      'The memory of snapshot "{name}" could not be read in full after "{workspace}" had been woken from it, so its processes were ended; to restore it once more failed, too. Its files are as the processes left them. Safety snapshot: {safety}.',
+      'The memory of snapshot "{name}" could not be read in full after "{workspace}" had been woken from it, so its processes were ended, and restoring it once more failed, too. Its files are as the processes left them. Safety snapshot: {safety}.',
       args,
     ),
     ...(args['safety'] === 'none'

@@ -64,7 +64,9 @@ export async function recover(parts: Parts): Promise<void> {
       parts.log.error(`recovery of ${entry.operation} of ${entry.workspace}: ${failureText(error)}`);
       // Who asked for it is not there any more.
       if (entry.operation === 'restore' && parts.catalogue.hasWorkspace(entry.workspace))
-        await noteSetback(parts, entry.workspace, ForkpointError.from(error));
+        await noteSetback(parts, entry.workspace, ForkpointError.from(error)).catch((problem: unknown) =>
+          parts.log.error(failureText(problem)),
+        );
     }
   }
   await sweep(parts);
