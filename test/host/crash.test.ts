@@ -51,6 +51,8 @@ const expectedProcesses = [
   /node \S+\/helper\.cjs daemon$/,
   /^\/usr\/bin\/conmon /,
   /^python3 - /,
+  // systemd's, of the virtual machine, for network devices that come and go.
+  /^\(udev-worker\)$/,
   // Stays for a minute after the last restore, also without its daemon.
   /^podman system service /,
   // In the background after a delete, for the space that it gave back to be measured: only the kernel works meanwhile.

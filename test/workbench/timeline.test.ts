@@ -165,7 +165,7 @@ describe('the timeline in the workbench', function () {
     assert.match(await window.hoverRow('shop'), /put back to where it was before/);
     await window.screenshot('restore that failed unattended');
     await window.clearNotifications();
-    await snapshot('fifth');
+    await snapshot('after');
     await until('it to be over', async () => !/failed/.test((await window.treeRow('shop')).description));
   });
 
