@@ -46,16 +46,12 @@ export function createSnapshot(
   );
 }
 
-/**
- * The snapshot itself, for those who have the workspace's turn.
- * @param durability `later`: the caller sees to it that the images are written to the disk, soon (H9)
- */
+/** The snapshot itself, for those who have the workspace's turn. */
 export async function takeSnapshotInTurn(
   parts: Parts,
   id: WorkspaceId,
   params: Omit<Params<'snapshots/create'>, 'container'>,
   call: Call,
-  durability: 'now' | 'later' = 'now',
 ): Promise<Result<'snapshots/create'>> {
   const workspace = parts.catalogue.workspace(id);
   const steps = new Steps('create', workspace.name, call, parts.log);
@@ -78,8 +74,7 @@ export async function takeSnapshotInTurn(
     if (afterThaw !== null)
       await steps.run(afterThaw, () => AFTER_THAW[afterThaw](parts, workspace, name, taken.isStateful));
     await protectMemory(parts, workspace, name, taken);
-    const isDurable = isOnDisk || durability === 'now';
-    if (isDurable && !isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
+    if (!isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
     const described = await describeSnapshot(parts, workspace, taken, {
       name,
       kind: params.kind,
@@ -90,7 +85,7 @@ export async function takeSnapshotInTurn(
       freezeMs,
       totalMs: steps.totalMs,
     });
-    const record = isDurable ? await asDurable(parts, described) : described;
+    const record = await asDurable(parts, described);
     await steps.run('record', () => parts.catalogue.saveSnapshot(record));
     const moved = await steps.run('head', () =>
       parts.catalogue.saveWorkspace({ ...workspace, head: name, setback: null }),
@@ -98,7 +93,7 @@ export async function takeSnapshotInTurn(
     await steps.run('close', () => parts.journal.close(entry));
     countChangesLater(parts, moved, record);
     measureLater(parts, moved);
-    if (isDurable) shareMemoryLater(parts, moved, record);
+    shareMemoryLater(parts, moved, record);
     parts.events.changed({ workspace: id, created: name });
     return { snapshot: presentSnapshot(moved, record), timing: steps.timing };
   } catch (error) {

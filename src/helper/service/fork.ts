@@ -21,7 +21,7 @@ import { giveNewIdentity, identityOf, newHostKeys, reloadSshServers } from './id
 import type { Parts } from './parts.ts';
 import { presentWorkspace } from './presentWorkspace.ts';
 import { choosePorts } from './publishedPorts.ts';
-import { makeDurableLater, superviseRestore } from './restore.ts';
+import { superviseRestore } from './restore.ts';
 import type { Call } from './services.ts';
 import { removeSnapshotInTurn } from './snapshots.ts';
 import { requireSpace } from './space.ts';
@@ -83,11 +83,8 @@ export function copyWorkspace(
         if (call.signal.aborted && !isForked) throw new ForkpointError('operation.cancelled');
         return forks;
       } finally {
-        if (params.snapshot === undefined) {
-          // Taken for them alone, it would stay although nothing is said to have been done.
-          if (!isForked) await removeSnapshotInTurn(parts, snapshot, call);
-          else if (!snapshot.durable) makeDurableLater(parts, parts.catalogue.workspace(id), snapshot.name);
-        }
+        // Taken for them alone, it would stay although nothing is said to have been done.
+        if (params.snapshot === undefined && !isForked) await removeSnapshotInTurn(parts, snapshot, call);
       }
     },
     'containers/copy',
@@ -122,13 +119,11 @@ async function snapshotToFork(
   if (params.snapshot === undefined) {
     const note = `Where ${params.count === 1 ? `the fork "${params.name}"` : `${String(params.count)} forks "${params.name}"`} began`;
     const mode = params.cold ? 'stateless' : 'auto';
-    // The forks wait for no disk: as of a safety snapshot, the images are written to it once all are awake (H9).
     const { snapshot } = await takeSnapshotInTurn(
       parts,
       id,
       { mode, kind: 'manual', numbered: false, note },
       call,
-      'later',
     );
     return parts.catalogue.snapshot(parts.catalogue.workspace(id), snapshot.name);
   }
