@@ -126,7 +126,7 @@ export function judge(figures: readonly Figure[]): Judgement[] {
         1.3,
         of(workload, 'forkpoint', 'fork-now'),
         of(workload, 'forkpoint', 'safe-answer'),
-        'the snapshot that it begins as is written to the disk first; the safety snapshot of a restore is, after it',
+        'the snapshot that it begins as is moved to the pool and written to the disk first; the safety snapshot of a restore is, after it',
       ),
     ),
     atMost(
