@@ -12,6 +12,7 @@ import {
   forkpoint,
   forkpointJson,
   killDaemon,
+  loggedDaemon,
   logLength,
   logSince,
   makeRootfs,
@@ -74,7 +75,7 @@ const endedCommands = '/run/ended-commands';
 
 /** Kills, a while later, the daemon that the log has last, the one that has just logged something, and its commands with it. */
 const killLoggedDaemon = (delayMs: number): string =>
-  `daemon=$(sed -n 's/.*daemon [^ ]* started, process \\([0-9]*\\).*/\\1/p' /var/log/forkpoint/helper.log | tail -n 1); ` +
+  `daemon=${loggedDaemon}; ` +
   `python3 ${endCommands} "$daemon" > ${endedCommands} & sleep ${String(delayMs / 1000)}; kill -s KILL "$daemon"; wait`;
 
 /** Names in a workspace's directory while nothing is under way. */

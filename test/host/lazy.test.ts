@@ -14,7 +14,9 @@ import {
   makeRootfs,
   ownFile,
   spoilImage,
+  whenLogged,
 } from './small/smallWorkspace.ts';
+import { until } from './workspace.ts';
 
 const MIB = 1024 ** 2;
 /** Memory of the process that is restored lazily, in MiB. */
@@ -180,10 +182,10 @@ describe('a lazy restore', function () {
     await restore('whole');
     await signalLazyPages('STOP');
     const offset = await logLength(host);
-    const [snapshot] = await Promise.all([
+    const loseLazyPages = "pkill -KILL -f '^[^ ]*criu lazy-pages'";
+    const snapshot = await whenLogged(host, ' snapshots/create: wait\n', loseLazyPages, () =>
       forkpoint(host, ['snapshots', 'create', '-c', 'large', '--json']),
-      waitForLog(offset, /#\d+ snapshots\/create: wait\n/).then(() => signalLazyPages('KILL')),
-    ]);
+    );
     assert.equal(codeOf(snapshot.stdout + snapshot.stderr), 'workspace.isRestoredAgain');
     await requireRestoredAgain(offset);
     await requireSameMemory();
@@ -207,7 +209,7 @@ describe('a lazy restore', function () {
     let before: string;
     let broken: string;
 
-    /** Restored lazily from a snapshot that nobody needs, none of whose pages are read until {@link loseLazyPages}. */
+    /** Restored lazily from a snapshot that nobody needs, whose reader of pages stands still. */
     beforeEach(async () => {
       await restore('whole');
       await requireSameMemory();
@@ -281,16 +283,10 @@ describe('a lazy restore', function () {
 
   /** Waits until the workspace tells of its lost memory. */
   async function requireSetback(): Promise<z.infer<typeof ShownSchema>> {
-    const deadline = performance.now() + 60_000;
-    for (;;) {
-      const shown = await show();
-      if (shown.setback !== null) {
-        assert.equal(shown.setback.code, 'restore.memoryLost');
-        return shown;
-      }
-      assert.ok(performance.now() < deadline, 'nothing is told');
-      await sleep(200);
-    }
+    await until(async () => (await show()).setback !== null);
+    const shown = await show();
+    assert.equal(shown.setback?.code, 'restore.memoryLost');
+    return shown;
   }
 
   async function signalLazyPages(signal: 'STOP' | 'CONT' | 'KILL'): Promise<void> {
@@ -318,14 +314,6 @@ describe('a lazy restore', function () {
       }
       assert.ok(performance.now() < deadline, `it was not restored again:\n${log}`);
       await sleep(200);
-    }
-  }
-
-  async function waitForLog(offset: number, pattern: RegExp): Promise<void> {
-    const deadline = performance.now() + 60_000;
-    while (!pattern.test(await logSince(host, offset))) {
-      assert.ok(performance.now() < deadline, `the log does not tell ${String(pattern)}`);
-      await sleep(50);
     }
   }
 

@@ -4,17 +4,19 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Browser } from 'playwright-core';
 import type { TestHost } from '../host/machine/machine.ts';
-import { forkpoint, SmallWorkspace, spoilImage, whenLogged } from '../host/small/smallWorkspace.ts';
+import {
+  forkpoint,
+  loggedDaemon,
+  SmallWorkspace,
+  spoilImage,
+  whenLogged,
+} from '../host/small/smallWorkspace.ts';
 import { ask } from '../host/workspace.ts';
 import { until } from './editor/deadline.ts';
 import { SlowLine } from './editor/slowLine.ts';
 import { EditorWindow } from './editor/window.ts';
 import type { Workbench } from './editor/workbench.ts';
 import { patience, sharedStage, tidyUp } from './stage.ts';
-
-/** Kills the daemon that the log has last. */
-const killLoggedDaemon =
-  "kill -s KILL $(sed -n 's/.*daemon [^ ]* started, process \\([0-9]*\\).*/\\1/p' /var/log/forkpoint/helper.log | tail -n 1)";
 
 describe('the timeline in the workbench', function () {
   this.timeout(180_000);
@@ -154,8 +156,11 @@ describe('the timeline in the workbench', function () {
     );
     await spoilImage(host, `/var/lib/forkpoint/snapshots/${id}/${String(unfit?.name)}`);
     // Its daemon is killed past the point of no return, and the next one can't finish it.
-    const { exitCode } = await whenLogged(host, 'snapshots/restore: settle', killLoggedDaemon, () =>
-      forkpoint(host, ['snapshots', 'restore', '-c', 'shop', '--name', 'unfit']),
+    const { exitCode } = await whenLogged(
+      host,
+      'snapshots/restore: settle',
+      `kill -s KILL ${loggedDaemon}`,
+      () => forkpoint(host, ['snapshots', 'restore', '-c', 'shop', '--name', 'unfit']),
     );
     assert.notEqual(exitCode, 0);
     await window.notification(/^Restoring "shop" to ".*" failed at the step "wake"\. .*put back/, patience);

@@ -404,11 +404,12 @@ function workText({ state, operation, origin, head }: Workspace): string | null 
   return isMade ? l10n.t('being made') : null;
 }
 
-/** What a state means that a user doesn't often see, and what to do about it. */
+/** The words beside a workspace that something happened to while nobody waited. */
 function setbackFacts({ setback }: Workspace): string[] {
   return setback === null ? [] : [l10n.t('restore failed')];
 }
 
+/** What a state means that a user doesn't often see, and what to do about it. */
 function stateExplanation({ state, operation, setback }: Workspace): string[] {
   if (operation !== null) return [];
   if (setback !== null) {

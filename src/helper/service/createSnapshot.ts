@@ -88,7 +88,8 @@ export async function takeSnapshotInTurn(
     const record = await asDurable(parts, described);
     await steps.run('record', () => parts.catalogue.saveSnapshot(record));
     const moved = await steps.run('head', () =>
-      parts.catalogue.saveWorkspace({ ...workspace, head: name, setback: null }),
+      // As it is by now: a lazy restore was waited for before.
+      parts.catalogue.saveWorkspace({ ...parts.catalogue.workspace(id), head: name, setback: null }),
     );
     await steps.run('close', () => parts.journal.close(entry));
     countChangesLater(parts, moved, record);

@@ -13,6 +13,8 @@ export async function noteSetback(parts: Parts, id: WorkspaceId, failure: Forkpo
 }
 
 /** The workspace without what was told of it: its user goes on. */
-export async function clearSetback(parts: Parts, record: WorkspaceRecord): Promise<WorkspaceRecord> {
+export async function clearSetback(parts: Parts, id: WorkspaceId): Promise<WorkspaceRecord> {
+  // As it is by now: a lazy restore may have been waited for meanwhile, and be over.
+  const record = parts.catalogue.workspace(id);
   return record.setback === null ? record : parts.catalogue.saveWorkspace({ ...record, setback: null });
 }

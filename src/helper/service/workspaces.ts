@@ -237,7 +237,7 @@ export function startWorkspace(
         );
       }),
     );
-    return clearSetback(parts, current);
+    return clearSetback(parts, record.id);
   });
 }
 
@@ -261,7 +261,7 @@ export function stopWorkspace(
         );
       }),
     );
-    return clearSetback(parts, record);
+    return clearSetback(parts, record.id);
   });
 }
 

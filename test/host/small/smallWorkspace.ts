@@ -161,6 +161,10 @@ export async function killDaemon(host: TestHost): Promise<void> {
   ]);
 }
 
+/** A word of a shell script: the process of the daemon that the log has last. */
+export const loggedDaemon =
+  "$(sed -n 's/.*daemon [^ ]* started, process \\([0-9]*\\).*/\\1/p' /var/log/forkpoint/helper.log | tail -n 1)";
+
 /** Where {@link provideEndCommands} puts the script that kills the commands of a daemon together with it. */
 export const endCommands = '/root/endCommands.py';
 
