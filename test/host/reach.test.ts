@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { HostConnection } from '../../src/extension/hosts/host.ts';
 import type { HostStream } from '../../src/extension/hosts/streams.ts';
@@ -17,7 +18,7 @@ import {
   proxyCommand,
   type SshAlias,
 } from '../../src/extension/ssh/aliasFiles.ts';
-import { STREAM_WINDOW } from '../../src/protocol/streams.ts';
+import { STREAM_WINDOW, type TerminalSize } from '../../src/protocol/streams.ts';
 import type { TestHost } from './machine/machine.ts';
 import { makeRootfs } from './small/smallWorkspace.ts';
 import { readBuiltHelper, User, writeSshConfig } from './sshUser.ts';
@@ -119,13 +120,14 @@ describe('reaching into a workspace', function () {
     client: 'ssh2' | 'openssh',
     session: string,
     container = 'reach',
+    size: TerminalSize = { columns: 100, rows: 30 },
   ): Promise<Screen> =>
     new Screen(
       await by(client).openStream({
         kind: 'terminal',
         container,
         session,
-        size: { columns: 100, rows: 30 },
+        size,
         historyLines: 5000,
       }),
     );
@@ -182,6 +184,26 @@ describe('reaching into a workspace', function () {
       assert.deepEqual(await screen.stream.over, { status: 0, wasLost: false, wasSentAway: false });
     });
   }
+
+  it('a terminal that is attached again is not resized to anything but its own size on the way', async () => {
+    const first = await openTerminal('ssh2', 'sized');
+    first.stream.write(
+      `sh -c 'trap "stty size >> /sizes" WINCH; echo "be"gun; while :; do sleep 0.02; done'\n`,
+    );
+    await first.shows(/begun/);
+    for (const [columns, rows] of [
+      [100, 30],
+      [120, 40],
+    ] as const) {
+      const again = await openTerminal('ssh2', 'sized', 'reach', { columns, rows });
+      // Longer than tmux waits between two resizes of a pane.
+      await delay(600);
+      again.stream.write('unheard\n');
+      await again.shows(/unheard/);
+    }
+    const { stdout } = await host.exec(['cat', workspace.inside('/sizes')]);
+    assert.deepEqual([...new Set(stdout.trim().split('\n'))], ['40 120']);
+  });
 
   it('a terminal is kept by snapshots taken while it is attached, and is back after a restore', async () => {
     const first = await openTerminal('ssh2', 'kept');

@@ -120,9 +120,20 @@ export function readBegun(printed: string): { multiplexer: Multiplexer | null; i
   };
 }
 
+/**
+ * Waits until the terminal has the size that it is given from outside, for a second at most. A multiplexer that began
+ * before would take it for 80 x 24, and resize what runs in the session to that and back: stty(1) sets rows and columns
+ * one after the other, and tmux tells a pane of no more than one resize in 250 ms.
+ */
+const AWAIT_SIZE = `tries=0
+while [ $tries -lt 50 ]; do
+  case $(stty size 2>/dev/null) in '0 '* | *' 0') sleep 0.02 2>/dev/null || break ;; *) break ;; esac
+  tries=$((tries + 1))
+done`;
+
 /** Command that attaches to a session. */
 export function attachCommand(multiplexer: Multiplexer, session: string): string[] {
-  return ['sh', '-c', spellings[multiplexer].attach, 'sh', session];
+  return ['sh', '-c', `${AWAIT_SIZE}\n${spellings[multiplexer].attach}`, 'sh', session];
 }
 
 /** Command that prints what a session has shown. */
@@ -139,6 +150,7 @@ export function endCommand(multiplexer: Multiplexer, session: string): string[] 
 export const PLAIN_SHELL: readonly string[] = [
   'sh',
   '-c',
-  `${CHOOSE_SHELL}
+  `${AWAIT_SIZE}
+${CHOOSE_SHELL}
 exec "$shell" -l`,
 ];
