@@ -136,7 +136,7 @@ export const errorTexts = {
   },
   'restore.memoryLost': {
     text: 'The memory of snapshot "{name}" could not be read in full after "{workspace}" had been woken from it, so its processes were ended, and restoring it once more failed, too. Its files are as the processes left them. Safety snapshot: {safety}.',
-    hint: 'Restore the safety snapshot, or the files of "{name}" alone with --cold, or start the workspace as it is.',
+    hint: 'Restore the safety snapshot, or the files of "{name}" alone with --cold, or go on with the workspace as it is; start it unless it runs.',
   },
   'undo.nothing': {
     text: 'There is no restore of "{workspace}" to undo.',

@@ -7,7 +7,7 @@ import type { Workspace } from '../../src/protocol/workspace.ts';
 import type { Snapshot } from '../../src/protocol/snapshot.ts';
 import { HeavyLoad, type Counts } from './heavyWorkspace.ts';
 import { enterOptions, type TestHost } from './machine/machine.ts';
-import { spoilImage } from './small/smallWorkspace.ts';
+import { logLength, logSince, spoilImage } from './small/smallWorkspace.ts';
 import { deleteWorkspaces, failsWith, forkpoint, sharedHost, TestWorkspace, until } from './workspace.ts';
 
 /** Beside the freeze, what a busy machine may keep a program from running, in milliseconds; making the forks takes longer. */
@@ -63,6 +63,8 @@ describe('forks of a busy workspace', function () {
   let forks: Fork[];
   let loads: HeavyLoad[];
   let counts: Counts;
+  /** How long the daemon's log was before they were made, in bytes. */
+  let logged: number;
 
   before(async () => {
     host = await sharedHost();
@@ -83,6 +85,7 @@ describe('forks of a busy workspace', function () {
     await until(async () => (await original.sh('ss -Htln sport = :22')) !== '');
     counts = await load.counts();
     await original.sh('rm -f /srv/gap');
+    logged = await logLength(host);
     forks = await original.call('containers/copy', { name: 'try', count: 3 });
     loads = forks.map((fork) => new HeavyLoad(workspaceOf(host, fork)));
   });
@@ -114,6 +117,18 @@ describe('forks of a busy workspace', function () {
     assert.match(tree, /fork "try-2", running/);
     assert.ok(forks.every((fork) => workspaceIn(fork).project === 'retail'));
     assert.ok(forks.every((fork) => workspaceIn(fork).operation === null));
+  });
+
+  it('H9 are awake before the snapshot that they began as is on the disk, where it is soon after', async () => {
+    const { name } = await snapshotOfForks();
+    await until(async () => (await snapshotOfForks()).durable);
+    const log = await logSince(host, logged);
+    const written = log.indexOf(`write ${name} to the disk`);
+    assert.ok(written > 0, log);
+    for (const fork of forks) {
+      const awake = log.indexOf(`copy ${fork.name}: close, `);
+      assert.ok(awake > 0 && awake < written, `${fork.name} at ${String(awake)}, ${String(written)}`);
+    }
   });
 
   it('do not stop the original for longer than the freeze', async () => {

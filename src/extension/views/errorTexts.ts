@@ -241,12 +241,12 @@ const operationTexts: Texts<ErrorCode> = {
     ),
     ...(args['safety'] === 'none'
       ? {
-          next: l10n.t('Start the workspace as it is, or restore the files of the snapshot alone.'),
+          next: l10n.t('Start the workspace unless it runs, or restore the files of the snapshot alone.'),
           fix: 'startWorkspace',
         }
       : {
           next: l10n.t(
-            'Undo the restore, start the workspace as it is, or restore the files of the snapshot alone.',
+            'Undo the restore, restore the files of the snapshot alone, or start the workspace unless it runs.',
           ),
           fix: 'undoRestore',
         }),

@@ -12,6 +12,12 @@ const STAGED_FROM_BYTES = 16 * 2 ** 20;
 /** How much of the memory that the host has left images may take. */
 const MOST_OF_AVAILABLE = 0.5;
 
+/**
+ * Which part of the memory that the host has left takes what is written to files without that its writer is made to wait for
+ * the disk: vm.dirty_background_ratio, of which twice as much is allowed (Documentation/admin-guide/sysctl/vm.rst).
+ */
+const WRITTEN_WITHOUT_WAITING = 0.1;
+
 /** Written at a time, in bytes. */
 const CHUNK_BYTES = 4 * 2 ** 20;
 
@@ -51,14 +57,22 @@ export class Staging {
   /**
    * A directory for the images of a dump of so many bytes, with memory made ready for them; null where the dump had better
    * write into the pool, because it is small or the host has no memory to spare.
+   * @param isWokenAtOnce somebody waits for more than the end of the freeze: to write into the pool takes longer than to write
+   * here, and less than to move it there in addition, as long as the disk is not waited for
    */
-  async reserve(id: WorkspaceId, name: SnapshotName, bytes: number): Promise<string | null> {
+  async reserve(
+    id: WorkspaceId,
+    name: SnapshotName,
+    bytes: number,
+    isWokenAtOnce = false,
+  ): Promise<string | null> {
     if (bytes < STAGED_FROM_BYTES) return null;
     const place = this.place(id, name);
     try {
       const { free, available } = await this.readHostMemory();
       const taken = [...this.promised.values()].reduce((sum, one) => sum + one, 0);
       if (bytes > (available - taken) * MOST_OF_AVAILABLE) return null;
+      if (isWokenAtOnce && bytes < available * WRITTEN_WITHOUT_WAITING) return null;
       this.promised.set(place, bytes);
       await this.mount();
       await mkdir(place, { mode: 0o700 });

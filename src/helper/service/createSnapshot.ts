@@ -46,12 +46,17 @@ export function createSnapshot(
   );
 }
 
-/** The snapshot itself, for those who have the workspace's turn. */
+/**
+ * The snapshot itself, for those who have the workspace's turn.
+ * @param isWokenAtOnce somebody waits for forks of it: it is there as soon as can be, though its processes may stand still for
+ * longer, and the caller has it written to the disk, soon (H9)
+ */
 export async function takeSnapshotInTurn(
   parts: Parts,
   id: WorkspaceId,
   params: Omit<Params<'snapshots/create'>, 'container'>,
   call: Call,
+  { isWokenAtOnce = false }: { isWokenAtOnce?: boolean } = {},
 ): Promise<Result<'snapshots/create'>> {
   const workspace = parts.catalogue.workspace(id);
   const steps = new Steps('create', workspace.name, call, parts.log);
@@ -68,13 +73,14 @@ export async function takeSnapshotInTurn(
   };
   try {
     const { taken, freezeMs, isOnDisk, afterThaw } = await parts.gracePeriods.shortened(() =>
-      takeLive(parts, workspace, steps, entry, params.mode),
+      takeLive(parts, workspace, steps, entry, params.mode, isWokenAtOnce),
     );
     steps.passPointOfNoReturn();
     if (afterThaw !== null)
       await steps.run(afterThaw, () => AFTER_THAW[afterThaw](parts, workspace, name, taken.isStateful));
     await protectMemory(parts, workspace, name, taken);
-    if (!isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
+    const isDurable = isOnDisk || !isWokenAtOnce;
+    if (isDurable && !isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
     const described = await describeSnapshot(parts, workspace, taken, {
       name,
       kind: params.kind,
@@ -85,7 +91,7 @@ export async function takeSnapshotInTurn(
       freezeMs,
       totalMs: steps.totalMs,
     });
-    const record = await asDurable(parts, described);
+    const record = isDurable ? await asDurable(parts, described) : described;
     await steps.run('record', () => parts.catalogue.saveSnapshot(record));
     const moved = await steps.run('head', () =>
       // As it is by now: a lazy restore was waited for before.
@@ -94,7 +100,7 @@ export async function takeSnapshotInTurn(
     await steps.run('close', () => parts.journal.close(entry));
     countChangesLater(parts, moved, record);
     measureLater(parts, moved);
-    shareMemoryLater(parts, moved, record);
+    if (isDurable) shareMemoryLater(parts, moved, record);
     parts.events.changed({ workspace: id, created: name });
     return { snapshot: presentSnapshot(moved, record), timing: steps.timing };
   } catch (error) {
@@ -142,6 +148,7 @@ async function takeLive(
   steps: Steps,
   entry: CreateEntry,
   mode: 'auto' | 'stateful' | 'stateless',
+  isWokenAtOnce: boolean,
 ): Promise<{
   taken: Taken;
   freezeMs: number;
@@ -182,7 +189,7 @@ async function takeLive(
   const [, staged] = await steps.run('flush', () =>
     together([
       flush(),
-      isCopiedAhead ? Promise.resolve(null) : parts.staging.reserve(workspace.id, name, bytes),
+      isCopiedAhead ? Promise.resolve(null) : parts.staging.reserve(workspace.id, name, bytes, isWokenAtOnce),
     ]),
   );
   const containerId = facts.id;

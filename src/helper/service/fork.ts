@@ -21,7 +21,7 @@ import { giveNewIdentity, identityOf, newHostKeys, reloadSshServers } from './id
 import type { Parts } from './parts.ts';
 import { presentWorkspace } from './presentWorkspace.ts';
 import { choosePorts } from './publishedPorts.ts';
-import { superviseRestore } from './restore.ts';
+import { makeDurableLater, superviseRestore } from './restore.ts';
 import type { Call } from './services.ts';
 import { removeSnapshotInTurn } from './snapshots.ts';
 import { requireSpace } from './space.ts';
@@ -83,8 +83,11 @@ export function copyWorkspace(
         if (call.signal.aborted && !isForked) throw new ForkpointError('operation.cancelled');
         return forks;
       } finally {
-        // Taken for them alone, it would stay although nothing is said to have been done.
-        if (params.snapshot === undefined && !isForked) await removeSnapshotInTurn(parts, snapshot, call);
+        if (params.snapshot === undefined) {
+          // Taken for them alone, it would stay although nothing is said to have been done.
+          if (!isForked) await removeSnapshotInTurn(parts, snapshot, call);
+          else if (!snapshot.durable) makeDurableLater(parts, parts.catalogue.workspace(id), snapshot.name);
+        }
       }
     },
     'containers/copy',
@@ -124,6 +127,7 @@ async function snapshotToFork(
       id,
       { mode, kind: 'manual', numbered: false, note },
       call,
+      { isWokenAtOnce: true },
     );
     return parts.catalogue.snapshot(parts.catalogue.workspace(id), snapshot.name);
   }

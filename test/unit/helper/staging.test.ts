@@ -56,6 +56,13 @@ describe('memory for images', () => {
     assert.ok(await staging.reserve(id, second, 61 * MIB));
   });
 
+  it('is not given to a dump that is woken at once, unless that would wait for the disk', async () => {
+    memory = { free: 1000 * MIB, available: 1000 * MIB };
+    assert.equal(await staging.reserve(id, first, 99 * MIB, true), null);
+    assert.ok(await staging.reserve(id, first, 99 * MIB, false));
+    assert.ok(await staging.reserve(id, second, 101 * MIB, true));
+  });
+
   it('is given back when the images are moved', async () => {
     const place = await staging.reserve(id, first, 80 * MIB);
     assert.ok(place !== null);
