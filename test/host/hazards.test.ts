@@ -172,6 +172,19 @@ describe('hazards', function () {
     }
   });
 
+  it('H9 a daemon that ends in order leaves no memory of a snapshot unwritten', async () => {
+    await workspace.python(
+      '/root/holder.py',
+      "import os, time\nheld = os.urandom(300 << 20)\nopen('/root/holds', 'w').close()\nwhile True: time.sleep(60)\n",
+    );
+    await until(async () => (await workspace.try('test -e /root/holds')).exitCode === 0);
+    const { safety } = await workspace.restore('clean');
+    await endDaemon();
+    const file = `${pool}/snapshots/${workspace.id}/${String(safety)}/snapshot.json`;
+    const record = JSON.parse(await host.run(['cat', file])) as { durable: boolean; stateful: boolean };
+    assert.deepEqual([record.stateful, record.durable], [true, true]);
+  });
+
   it('H10 a snapshot during which somebody else thawed the workspace is discarded', async () => {
     const names = async (): Promise<string[]> =>
       (await workspace.call('snapshots/list', {})).map(({ name }) => name);

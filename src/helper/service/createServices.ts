@@ -23,6 +23,7 @@ import type { Run } from '../host/run.ts';
 import { Subvolumes } from '../subvolumes/btrfs.ts';
 import { Api, type ApiListener, type ApiServices } from './api.ts';
 import { createSnapshot } from './createSnapshot.ts';
+import { makeAllDurable } from './durability.ts';
 import { Expiry } from './expiry.ts';
 import { copyWorkspace } from './fork.ts';
 import type { Events, Parts } from './parts.ts';
@@ -225,6 +226,9 @@ function startBackground(
       void queue.close();
       await unhurried.close();
       await round;
+      await makeAllDurable(parts).catch((error: unknown) =>
+        parts.log.error(`what is not on the disk yet: ${failureText(error)}`),
+      );
       await Promise.all([parts.trash.stop(), parts.engine.end()]);
     },
     hasWork: () => api.isOn || expiryHasWork || queue.isBusy || unhurried.isBusy || parts.trash.isEmptying,

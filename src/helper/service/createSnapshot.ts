@@ -49,7 +49,7 @@ export function createSnapshot(
 /**
  * The snapshot itself, for those who have the workspace's turn.
  * @param isWokenAtOnce somebody waits for forks of it: it is there as soon as can be, though its processes may stand still for
- * longer, and the caller has it written to the disk, soon (H9)
+ * longer, and the caller has it completed once they are awake; see completeLater()
  */
 export async function takeSnapshotInTurn(
   parts: Parts,
@@ -98,9 +98,11 @@ export async function takeSnapshotInTurn(
       parts.catalogue.saveWorkspace({ ...parts.catalogue.workspace(id), head: name, setback: null }),
     );
     await steps.run('close', () => parts.journal.close(entry));
-    countChangesLater(parts, moved, record);
-    measureLater(parts, moved);
-    if (isDurable) shareMemoryLater(parts, moved, record);
+    if (!isWokenAtOnce) {
+      countChangesLater(parts, moved, record);
+      measureLater(parts, moved);
+      shareMemoryLater(parts, moved, record);
+    }
     parts.events.changed({ workspace: id, created: name });
     return { snapshot: presentSnapshot(moved, record), timing: steps.timing };
   } catch (error) {

@@ -15,13 +15,14 @@ import { together } from '../host/together.ts';
 import { writeOptionFile } from '../checkpoint/optionFile.ts';
 import type { ContainerFacts } from '../engines/engine.ts';
 import { containerPaths } from './container.ts';
+import { completeLater } from './durability.ts';
 import { takeSnapshotInTurn } from './createSnapshot.ts';
 import { runForkHook } from './hooks.ts';
 import { giveNewIdentity, identityOf, newHostKeys, reloadSshServers } from './identity.ts';
 import type { Parts } from './parts.ts';
 import { presentWorkspace } from './presentWorkspace.ts';
 import { choosePorts } from './publishedPorts.ts';
-import { makeDurableLater, superviseRestore } from './restore.ts';
+import { superviseRestore } from './restore.ts';
 import type { Call } from './services.ts';
 import { removeSnapshotInTurn } from './snapshots.ts';
 import { requireSpace } from './space.ts';
@@ -86,7 +87,7 @@ export function copyWorkspace(
         if (params.snapshot === undefined) {
           // Taken for them alone, it would stay although nothing is said to have been done.
           if (!isForked) await removeSnapshotInTurn(parts, snapshot, call);
-          else if (!snapshot.durable) makeDurableLater(parts, parts.catalogue.workspace(id), snapshot.name);
+          else completeLater(parts, parts.catalogue.workspace(id), snapshot);
         }
       }
     },

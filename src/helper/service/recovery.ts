@@ -11,12 +11,12 @@ import { Cgroup } from '../engines/cgroup.ts';
 import type { ContainerStates } from '../engines/engine.ts';
 import { failureText } from '../host/failureText.ts';
 import { takeOverCommands } from '../host/leftCommands.ts';
-import { bootId } from '../host/processes.ts';
 import { exists } from '../subvolumes/btrfs.ts';
 import { countChangesLater, measureLater } from './background.ts';
 import { undoCreate } from './createSnapshot.ts';
 import { concludeCopy, undoCopy } from './fork.ts';
 import type { CopyEntry } from './fork.ts';
+import { makeDurableLater } from './durability.ts';
 import { releaseNetwork } from './freeze.ts';
 import { giveUpLazyRestore, logFailure } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
@@ -26,7 +26,6 @@ import {
   completeRestore,
   concludeRestore,
   isAwake,
-  makeDurableLater,
   prepareFiles,
   superviseRestore,
   targetOf,
@@ -75,8 +74,7 @@ export async function recover(parts: Parts): Promise<void> {
     for (const snapshot of parts.catalogue.snapshotsOf(workspace.id)) {
       if (snapshot.changedFiles === null) countChangesLater(parts, workspace, snapshot);
       if (snapshot.exclusiveBytes === null) measureLater(parts, workspace);
-      if (!snapshot.durable && snapshot.bootId === bootId())
-        makeDurableLater(parts, workspace, snapshot.name);
+      makeDurableLater(parts, snapshot);
     }
     // Oldest first: each shares with one that shares already.
     for (const snapshot of parts.catalogue.snapshotsOf(workspace.id).reverse())

@@ -14,7 +14,7 @@ import type { ContainerFacts } from '../engines/engine.ts';
 import { failureText } from '../host/failureText.ts';
 import { together } from '../host/together.ts';
 import { exists } from '../subvolumes/btrfs.ts';
-import { countChangesLater, measureLater } from './background.ts';
+import { completeLater } from './durability.ts';
 import {
   beginDumping,
   dumpSize,
@@ -33,8 +33,7 @@ import type { LazyRestoreRecord } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
 import { presentWorkspace } from './presentWorkspace.ts';
 import type { Call } from './services.ts';
-import { shareMemoryLater } from './shareMemory.ts';
-import { asDurable, describeSnapshot, freeName, protectMemory } from './snapshotRecord.ts';
+import { describeSnapshot, freeName, protectMemory } from './snapshotRecord.ts';
 import { requireSpace } from './space.ts';
 import { Steps, UNATTENDED, round } from './steps.ts';
 import { hangUpTerminals } from './terminals.ts';
@@ -528,26 +527,8 @@ async function finishRestore(parts: Parts, workspace: WorkspaceRecord, entry: Re
   await rm(path.join(parts.layout.workspace(workspace.id), 'next'), { recursive: true, force: true });
   await parts.trash.release(await asideOf(parts, entry));
   await parts.journal.close(entry);
-  if (safety !== null) {
-    const record = parts.catalogue.snapshot(workspace, safety);
-    makeDurableLater(parts, workspace, safety);
-    countChangesLater(parts, workspace, record);
-    measureLater(parts, workspace);
-  }
+  if (safety !== null) completeLater(parts, workspace, parts.catalogue.snapshot(workspace, safety));
   parts.trash.emptySoon();
-}
-
-/** Not awaited: the images of a large safety snapshot take seconds to write, and the workspace runs already (H9). */
-export function makeDurableLater(parts: Parts, workspace: WorkspaceRecord, name: SnapshotName): void {
-  parts.later(`write ${name} to the disk`, async () => {
-    await parts.subvolumes.sync(parts.layout.root);
-    await parts.turns.take(workspace.id, new AbortController().signal, async () => {
-      const record = parts.catalogue.snapshotsOf(workspace.id).find((one) => one.name === name);
-      if (!record) return;
-      const durable = await parts.catalogue.saveSnapshot(await asDurable(parts, record));
-      shareMemoryLater(parts, workspace, durable);
-    });
-  });
 }
 
 /** Puts the state before back: files, and processes where the safety snapshot holds them. Answers the error to be thrown. */
