@@ -27,6 +27,12 @@ const usage = 'Usage: npm run bench [-- --quick] [--only a,b,c,d,e,host] [--timi
 /** Room for the images of (d) and of ten snapshots of (c); of the machine's disk it takes only what is written. */
 const poolSizeBytes = 56 * 2 ** 30;
 
+/**
+ * The contenders run on so many processors, so that figures of larger machines are like those of small ones. runc lets what
+ * runs in a container have all of them (libcontainer/process_linux.go), for every contender alike.
+ */
+const pinnedProcessors = 2;
+
 /** Windows that are opened, each with its own connection. */
 const editorRounds = 3;
 
@@ -53,6 +59,7 @@ async function main(args: readonly string[]): Promise<number> {
   const measuresEditor = !isQuick && (only === null || only.includes('host'));
   if (measuresEditor) await packageExtension(ended.signal);
 
+  await pin();
   const date = new Date().toISOString().slice(0, 10);
   const loadBefore = os.loadavg()[0] ?? 0;
   const chosen = workloads(isQuick).filter(({ id }) => only === null || only.includes(id));
@@ -251,11 +258,23 @@ async function apt(host: TestHost, args: readonly string[]): Promise<string | nu
   return exitCode === 0 ? null : all.slice(-300);
 }
 
+/** Keeps this process to the first processors that it may use, and by inheritance the host that it boots (taskset(1)). */
+async function pin(): Promise<void> {
+  const allowed =
+    /^Cpus_allowed_list:\s+(\S+)$/m.exec(await readFile('/proc/self/status', 'utf8'))?.[1] ?? '';
+  const processors = allowed.split(',').flatMap((range) => {
+    const [first = NaN, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  });
+  const list = processors.slice(0, pinnedProcessors).join(',');
+  await execa('taskset', ['--all-tasks', '--pid', '--cpu-list', list, String(process.pid)]);
+}
+
 async function describeMachine(host: TestHost): Promise<string[]> {
   const version = async (...argv: string[]): Promise<string> =>
     (await host.run(argv)).split('\n')[0]?.replace(/ \(.*/, '') ?? '';
   return [
-    `${os.cpus().length} x ${os.cpus()[0]?.model.trim() ?? 'unknown processor'}`,
+    `${await version('nproc')} of ${os.cpus().length} x ${os.cpus()[0]?.model.trim() ?? 'unknown processor'}`,
     `${Math.round(os.totalmem() / 2 ** 30)} GiB`,
     `kernel ${os.release().replace(/-.*/, '')}`,
     await version('podman', '--version'),

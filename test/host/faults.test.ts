@@ -450,9 +450,10 @@ json.dump(record, open(sys.argv[1], 'w'))`,
     };
   }
 
+  /** Safety snapshots too: those of the long form would fill the pool. */
   async function removeMade(): Promise<void> {
-    const { alias, fork } = await made();
-    if (alias) await run(['snapshots', 'delete', '-c', 'small', '--name', 'full']);
-    if (fork) await run(['containers', 'delete', '-c', 'fork']);
+    if ((await made()).fork) await run(['containers', 'delete', '-c', 'fork']);
+    for (const { name, alias } of await snapshots())
+      if (alias !== 'target') await run(['snapshots', 'delete', '-c', 'small', '--name', name]);
   }
 });

@@ -363,10 +363,13 @@ function iconName(snapshot: Pick<SnapshotSummary, 'kind' | 'stateful' | 'protect
   return snapshot.stateful ? 'circle-filled' : 'circle-outline';
 }
 
+/** A shape of its own, for in a light theme the colour alone is hard to tell from that of what runs. */
+const trouble = new ThemeIcon('warning', new ThemeColor('list.warningForeground'));
+
 export function workspaceIcon(workspace: Workspace): ThemeIcon {
   if (workspace.operation !== null) return new ThemeIcon('sync~spin');
   const shape = workspace.origin === null ? 'package' : 'repo-forked';
-  if (workspace.setback !== null) return new ThemeIcon(shape, new ThemeColor('list.warningForeground'));
+  if (workspace.setback !== null) return trouble;
   switch (workspace.state) {
     case 'running':
       return new ThemeIcon(shape, new ThemeColor('charts.green'));
@@ -375,7 +378,7 @@ export function workspaceIcon(workspace: Workspace): ThemeIcon {
     case 'stopped':
       return new ThemeIcon(shape);
     case 'missing':
-      return new ThemeIcon(shape, new ThemeColor('list.warningForeground'));
+      return trouble;
   }
 }
 
