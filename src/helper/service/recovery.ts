@@ -69,12 +69,15 @@ export async function recover(parts: Parts): Promise<void> {
     }
   }
   await sweep(parts);
-  for (const workspace of parts.catalogue.allWorkspaces()) {
+  const workspaces = parts.catalogue.allWorkspaces();
+  // First of what is queued: until then a power cut costs them their memory.
+  for (const { id } of workspaces)
+    for (const snapshot of parts.catalogue.snapshotsOf(id)) makeDurableLater(parts, snapshot);
+  for (const workspace of workspaces) {
     superviseRestore(parts, workspace);
     for (const snapshot of parts.catalogue.snapshotsOf(workspace.id)) {
       if (snapshot.changedFiles === null) countChangesLater(parts, workspace, snapshot);
       if (snapshot.exclusiveBytes === null) measureLater(parts, workspace);
-      makeDurableLater(parts, snapshot);
     }
     // Oldest first: each shares with one that shares already.
     for (const snapshot of parts.catalogue.snapshotsOf(workspace.id).reverse())
