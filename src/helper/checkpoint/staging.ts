@@ -13,8 +13,8 @@ const STAGED_FROM_BYTES = 16 * 2 ** 20;
 const MOST_OF_AVAILABLE = 0.5;
 
 /**
- * Which part of the memory that the host has left takes what is written to files without that its writer is made to wait for
- * the disk: vm.dirty_background_ratio, of which twice as much is allowed (Documentation/admin-guide/sysctl/vm.rst).
+ * How much of the memory that the host has left can be filled with what is written to files before writers wait for the disk:
+ * the kernel's own vm.dirty_background_ratio, half of vm.dirty_ratio (Documentation/admin-guide/sysctl/vm.rst).
  */
 const WRITTEN_WITHOUT_WAITING = 0.1;
 
@@ -57,8 +57,8 @@ export class Staging {
   /**
    * A directory for the images of a dump of so many bytes, with memory made ready for them; null where the dump had better
    * write into the pool, because it is small or the host has no memory to spare.
-   * @param isWokenAtOnce somebody waits for more than the end of the freeze: to write into the pool takes longer than to write
-   * here, and less than to move it there in addition, as long as the disk is not waited for
+   * @param isWokenAtOnce somebody waits for more than the end of the freeze: writing into the pool takes longer than writing
+   * here, but less than writing here and moving it there, as long as it does not wait for the disk
    */
   async reserve(
     id: WorkspaceId,
