@@ -117,10 +117,14 @@ function hostTable(figures: readonly Figure[]): string[] {
 
 /** How Incus was made to run, which as it is packaged it does not on these hosts, and how it fared. */
 function describeIncus(figures: readonly Figure[]): string[] {
-  const failures = valuesOf(figures, 'a', 'incus', 'failures');
-  if (failures === undefined) return [];
-  const down = cell(figures, 'a', 'incus', 'down-answer');
-  const failed = failures.filter((count) => count > 0).length;
+  const fared = ['a', 'c'].flatMap((id) => {
+    const failures = valuesOf(figures, id, 'incus', 'failures');
+    if (failures === undefined) return [];
+    const failed = failures.filter((count) => count > 0).length;
+    const down = cell(figures, id, 'incus', 'down-answer');
+    return [`of (${id}) in ${down}, and ${failed} of ${failures.length} rounds failed`];
+  });
+  if (fared.length === 0) return [];
   return [
     "Incus is Debian's package with a patched set-up. Its daemon is started by hand, without systemd and LXCFS, in " +
       'namespaces that show it cgroup v2 alone, without controllers: neither it nor its LXC knows v1 any more. Its storage is a ' +
@@ -130,8 +134,8 @@ function describeIncus(figures: readonly Figure[]): string[] {
       'AppArmor profile (`lxc.apparmor.profile =`: LXC names one to CRIU, which refuses where the kernel has no AppArmor). ' +
       'A script before CRIU says that the cgroup which LXC names to it is one of v2 alone. ' +
       'Each round starts the container anew first, unmeasured, because LXC 7.0.0 cannot dump what it has restored. ' +
-      "Half a second of its restore is a pause in the hook with which Debian's LXCFS ends a container; the restore of one " +
-      `that is down already took ${down}. ${failed} of ${failures.length} rounds failed.`,
+      "Half a second of its restore is a pause in the hook with which Debian's LXCFS ends a container; one that is down already is " +
+      `restored ${fared.join('; ')}.`,
   ];
 }
 

@@ -45,7 +45,10 @@ export function workloads(isQuick: boolean): Workload[] {
       what: `${gibibyte} MiB of memory, half random`,
       name: 'bench-large',
       command: program(gibibyte, 0),
-      peers: ['runc', 'runc-nftables', 'podman-checkpoint'],
+      peers: [
+        ...(['runc', 'runc-nftables', 'podman-checkpoint'] as const),
+        ...(isQuick ? [] : (['incus'] as const)),
+      ],
       rounds: isQuick ? 1 : 3,
       memoryMiB: gibibyte,
       isForked: true,
