@@ -113,8 +113,12 @@ export async function forgetSizesNear(
 }
 
 /** The snapshot as it is by now; undefined once it is gone. */
-export function current(parts: Parts, workspace: WorkspaceRecord, name: string): SnapshotRecord | undefined {
-  return parts.catalogue.snapshotsOf(workspace.id).find((snapshot) => snapshot.name === name);
+export function current(
+  parts: Parts,
+  { id }: Pick<WorkspaceRecord, 'id'>,
+  name: string,
+): SnapshotRecord | undefined {
+  return parts.catalogue.snapshotsOf(id).find((snapshot) => snapshot.name === name);
 }
 
 /** Under the workspace's turn: a delete or an edit must not be overwritten. */

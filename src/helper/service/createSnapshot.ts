@@ -7,7 +7,7 @@ import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { Cgroup } from '../engines/cgroup.ts';
 import { failureText } from '../host/failureText.ts';
 import { together } from '../host/together.ts';
-import { countChangesLater, measureLater } from './background.ts';
+import { completeLater } from './durability.ts';
 import {
   beginDumping,
   dumpDeadline,
@@ -24,7 +24,6 @@ import { waitForLazyRestore } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
 import { canCopyMemoryAhead, copyMemoryAhead, joinPreDumps } from './preDump.ts';
 import type { Call } from './services.ts';
-import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName, presentSnapshot, protectMemory } from './snapshotRecord.ts';
 import { requireSpace } from './space.ts';
 import { Steps, UNATTENDED } from './steps.ts';
@@ -79,8 +78,7 @@ export async function takeSnapshotInTurn(
     if (afterThaw !== null)
       await steps.run(afterThaw, () => AFTER_THAW[afterThaw](parts, workspace, name, taken.isStateful));
     await protectMemory(parts, workspace, name, taken);
-    const isDurable = isOnDisk || !isWokenAtOnce;
-    if (isDurable && !isOnDisk) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
+    if (!isOnDisk && !isWokenAtOnce) await steps.run('sync', () => parts.subvolumes.sync(parts.layout.root));
     const described = await describeSnapshot(parts, workspace, taken, {
       name,
       kind: params.kind,
@@ -91,6 +89,7 @@ export async function takeSnapshotInTurn(
       freezeMs,
       totalMs: steps.totalMs,
     });
+    const isDurable = isOnDisk || !isWokenAtOnce;
     const record = isDurable ? await asDurable(parts, described) : described;
     await steps.run('record', () => parts.catalogue.saveSnapshot(record));
     const moved = await steps.run('head', () =>
@@ -98,11 +97,7 @@ export async function takeSnapshotInTurn(
       parts.catalogue.saveWorkspace({ ...parts.catalogue.workspace(id), head: name, setback: null }),
     );
     await steps.run('close', () => parts.journal.close(entry));
-    if (!isWokenAtOnce) {
-      countChangesLater(parts, moved, record);
-      measureLater(parts, moved);
-      shareMemoryLater(parts, moved, record);
-    }
+    if (!isWokenAtOnce) completeLater(parts, moved, record);
     parts.events.changed({ workspace: id, created: name });
     return { snapshot: presentSnapshot(moved, record), timing: steps.timing };
   } catch (error) {

@@ -1,18 +1,19 @@
 import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
 import { bootId } from '../host/processes.ts';
-import { countChangesLater, measureLater } from './background.ts';
+import { countChangesLater, current, measureLater } from './background.ts';
 import type { Parts } from './parts.ts';
 import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable } from './snapshotRecord.ts';
 
 /**
- * All that a snapshot lacks whose memory somebody did not want to wait for: a restore, or forks from now. On the disk first,
- * for until then a power cut leaves of it no more than its files (H9).
+ * Whatever a snapshot lacks that nobody waits for. First that its memory is on the disk, where a restore or forks from now did
+ * not wait for that: until then a power cut leaves of it no more than its files (H9).
  */
 export function completeLater(parts: Parts, workspace: WorkspaceRecord, record: SnapshotRecord): void {
   makeDurableLater(parts, record);
-  countChangesLater(parts, workspace, record);
-  measureLater(parts, workspace);
+  if (record.changedFiles === null) countChangesLater(parts, workspace, record);
+  if (record.exclusiveBytes === null) measureLater(parts, workspace);
+  shareMemoryLater(parts, workspace, record);
 }
 
 /** Not awaited: the images of a large snapshot take seconds to write, and what was woken runs already. */
@@ -42,7 +43,7 @@ function isPending(record: SnapshotRecord): boolean {
 /** In the workspace's turn, as it is by now; does nothing where it was deleted or written meanwhile. */
 function noteDurable(parts: Parts, { workspace: id, name }: SnapshotRecord): Promise<void> {
   return parts.turns.take(id, new AbortController().signal, async () => {
-    const record = parts.catalogue.snapshotsOf(id).find((one) => one.name === name);
+    const record = current(parts, { id }, name);
     if (!record || !isPending(record)) return;
     const durable = await parts.catalogue.saveSnapshot(await asDurable(parts, record));
     shareMemoryLater(parts, parts.catalogue.workspace(id), durable);

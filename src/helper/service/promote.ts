@@ -2,9 +2,9 @@ import { ForkpointError } from '../../protocol/errors.ts';
 import type { SnapshotName, WorkspaceId } from '../../protocol/names.ts';
 import type { Params, Result } from '../../protocol/operations.ts';
 import type { JournalEntry, Move } from '../catalogue/journal.ts';
-import type { SnapshotRecord, WorkspaceRecord } from '../catalogue/records.ts';
+import type { WorkspaceRecord } from '../catalogue/records.ts';
 import { Cgroup } from '../engines/cgroup.ts';
-import { countChangesLater, measureLater } from './background.ts';
+import { completeLater } from './durability.ts';
 import {
   beginDumping,
   dumpSize,
@@ -20,7 +20,6 @@ import { waitForLazyRestore } from './lazyRestore.ts';
 import type { Parts } from './parts.ts';
 import { restoreInTurn } from './restore.ts';
 import type { Call } from './services.ts';
-import { shareMemoryLater } from './shareMemory.ts';
 import { asDurable, describeSnapshot, freeName, protectMemory } from './snapshotRecord.ts';
 import { requireUnpinned } from './snapshots.ts';
 import { requireSpace } from './space.ts';
@@ -291,13 +290,7 @@ export async function completePromotion(parts: Parts, entry: PromoteEntry, steps
   });
   await completeDeleteWorkspace(parts, { ...entry, operation: 'delete-workspace' }, steps);
   const origin = parts.catalogue.workspace(entry.origin);
-  for (const { to } of entry.moves) measureAdopted(parts, origin, parts.catalogue.snapshot(origin, to));
-}
-
-function measureAdopted(parts: Parts, origin: WorkspaceRecord, record: SnapshotRecord): void {
-  if (record.changedFiles === null) countChangesLater(parts, origin, record);
-  if (record.exclusiveBytes === null) measureLater(parts, origin);
-  shareMemoryLater(parts, origin, record);
+  for (const { to } of entry.moves) completeLater(parts, origin, parts.catalogue.snapshot(origin, to));
 }
 
 function nameAfter(entry: PromoteEntry, name: SnapshotName): SnapshotName {
