@@ -123,7 +123,7 @@ describe('forks of a busy workspace', function () {
     const { name } = await snapshotOfForks();
     await until(async () => (await snapshotOfForks()).durable);
     const log = await logSince(host, logged);
-    const written = log.indexOf(`write ${name} to the disk`);
+    const written = log.indexOf(`write ${original.id}/${name} to the disk`);
     assert.ok(written > 0, log);
     for (const fork of forks) {
       const awake = log.indexOf(`copy ${fork.name}: close, `);

@@ -19,7 +19,7 @@ export function completeLater(parts: Parts, workspace: WorkspaceRecord, record: 
 /** Not awaited: the images of a large snapshot take seconds to write, and what was woken runs already. */
 export function makeDurableLater(parts: Parts, record: SnapshotRecord): void {
   if (isPending(record))
-    parts.later(`write ${record.name} to the disk`, async () => {
+    parts.later(`write ${record.workspace}/${record.name} to the disk`, async () => {
       await parts.subvolumes.sync(parts.layout.root);
       await noteDurable(parts, record);
     });
